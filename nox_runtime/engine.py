@@ -1,0 +1,142 @@
+"""Run a model over a picture of any size, tile by tile: arrays in, arrays out.
+
+The engine works in the display range and answers with the *residual*, the light
+to take away.  Blending residuals instead of pictures keeps an exact 0 where the
+model left a pixel alone, whatever the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nox_runtime.tiling import Span, grid, reflected
+
+#: Reads rows y0..y1 and columns x0..x1 of the picture: (C, y1 - y0, x1 - x0),
+#: float32, display range, no NaN.
+Reader = Callable[[int, int, int, int], np.ndarray]
+
+#: Side of the square a model is given at once, in pixels.
+DEFAULT_TILE = 1536
+
+
+class Runs(Protocol):
+    """What the engine needs of a model; `nox_runtime.model.Model` has it."""
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """(N, C, H, W) to (N, C, H, W), float32, display range."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a model wants its tiles.
+
+    ``channels`` of the model; ``multiple`` of its input's sides; ``margin`` pixels
+    of surroundings it needs; ``tile`` pixels a side to read at once.
+    """
+
+    channels: int
+    multiple: int
+    margin: int
+    tile: int = DEFAULT_TILE
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tile done.
+
+    Attributes
+    ----------
+    done, total : int
+        Tiles.
+    start : int
+        First row of `residual`.
+    residual : ndarray, shape (C, rows, width), float32, or None
+        Rows that no later tile will change, if this tile finished any.
+    """
+
+    done: int
+    total: int
+    start: int = 0
+    residual: np.ndarray | None = None
+
+
+def count_tiles(height: int, width: int, layout: Layout) -> int:
+    """How many tiles `iter_residual` will run."""
+    rows, columns = grid(height, width, layout.tile, layout.margin, layout.multiple)
+    return len(rows) * len(columns)
+
+
+def _window(read: Reader, row: Span, column: Span, height: int, width: int) -> np.ndarray:
+    """The pixels of a tile, continued by reflection outside the picture."""
+    y = reflected(row.read_start, row.read_stop, height)
+    x = reflected(column.read_start, column.read_stop, width)
+    y0, x0 = int(y.min()), int(x.min())
+    block = read(y0, int(y.max()) + 1, x0, int(x.max()) + 1)
+    return block[:, (y - y0)[:, None], (x - x0)[None, :]]
+
+
+def _residual(model: Runs, window: np.ndarray, channels: int) -> np.ndarray:
+    """Light to take away from one tile, whatever the channels of either side."""
+    have = len(window)
+    if have == channels:
+        return window - np.clip(model(window[None])[0], 0.0, 1.0)
+    if have == 1:  # three equal channels; their mean, and 0 where all are 0
+        made = np.clip(model(np.repeat(window, channels, axis=0)[None])[0], 0.0, 1.0)
+        return np.mean(window - made, axis=0, keepdims=True, dtype=np.float32)
+    if channels == 1:
+        return window - np.clip(model(window[:, None])[:, 0], 0.0, 1.0)
+    raise ValueError(f"a picture of {have} channels does not fit a model of {channels}")
+
+
+def iter_residual(
+    read: Reader, shape: tuple[int, int, int], model: Runs, layout: Layout
+) -> Iterator[Step]:
+    """Run the model tile by tile; stop iterating to cancel.
+
+    Memory is bounded by a row of tiles, not by the picture.
+
+    Parameters
+    ----------
+    read : callable
+        See `Reader`; called for each tile.
+    shape : tuple of int
+        Channels, height and width of the picture.
+    model : callable
+        See `Runs`.
+    layout : Layout
+
+    Yields
+    ------
+    Step
+        One a tile; together their residuals cover every row once, in order.
+    """
+    channels, height, width = shape
+    rows, columns = grid(height, width, layout.tile, layout.margin, layout.multiple)
+    total, done, first = len(rows) * len(columns), 0, 0
+    pending = np.zeros((channels, 0, width), np.float32)
+    for row in rows:
+        grown = np.zeros((channels, row.write_stop - first, width), np.float32)
+        grown[:, : pending.shape[1]] = pending
+        pending = grown
+        for k, column in enumerate(columns):
+            window = _window(read, row, column, height, width)
+            residual = _residual(model, np.ascontiguousarray(window), layout.channels)
+            y = slice(row.write_start - row.read_start, row.write_stop - row.read_start)
+            x = slice(column.write_start - column.read_start, column.write_stop - column.read_start)
+            weighted = residual[:, y, x] * (row.weights()[:, None] * column.weights())
+            pending[
+                :, row.write_start - first : row.write_stop - first,
+                column.write_start : column.write_stop,
+            ] += weighted  # fmt: skip
+            done += 1
+            if k < len(columns) - 1:
+                yield Step(done, total)
+        ready = row.final_stop - first
+        finished, pending = pending[:, :ready], pending[:, ready:].copy()
+        start, first = first, row.final_stop
+        yield Step(done, total, start, finished)

@@ -1,0 +1,229 @@
+"""A model's facts, read from its ONNX metadata, and the session that runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nox_runtime.errors import DeviceError, ModelError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+#: Prefix of nox's keys in an ONNX file's metadata.
+PREFIX = "nox."
+DEFAULT_MODEL = "nox-1"
+_INSTALL = "pip install 'astronox[cpu]' (or 'astronox[gpu]' for NVIDIA)"
+
+#: Names of `--device` and the ONNX Runtime provider of each, best first.
+PROVIDERS = {
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "dml": "DmlExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model says of itself.
+
+    Attributes
+    ----------
+    name, version : str
+    channels : int
+        3 or 1.
+    layout : str
+        'NCHW'.
+    value_range : tuple of float
+        Lowest and highest value of input and output.
+    multiple : int
+        Sides of the input are multiples of this.
+    receptive_field : int
+        Pixels around a pixel that change it by more than 1e-5, measured.
+    stretch : str
+        The stretch of the pictures it was trained on.
+    training : str
+        One line on data and length of the training.
+    licence : str
+        SPDX expression.
+    weights_sha256 : str
+        Hash of the weights' bytes, in graph order.
+    """
+
+    name: str
+    version: str
+    channels: int
+    layout: str
+    value_range: tuple[float, float]
+    multiple: int
+    receptive_field: int
+    stretch: str
+    training: str
+    licence: str
+    weights_sha256: str
+
+    def to_metadata(self) -> dict[str, str]:
+        """Key-value strings for ONNX metadata_props; `from_metadata` reads them."""
+        return {PREFIX + f.name: json.dumps(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str], path: str | Path) -> ModelFacts:
+        """Read the facts; refuse to guess any that is missing.
+
+        Raises
+        ------
+        ModelError
+            Not a model of nox, or one of a kind this version does not run.
+        """
+        values: dict[str, Any] = {}
+        for f in fields(cls):
+            text = metadata.get(PREFIX + f.name)
+            if text is None:
+                raise ModelError(
+                    f"{path}: not a model for nox (its metadata has no {PREFIX + f.name}); "
+                    "use one that nox-export wrote, or leave --model out for the built-in one"
+                )
+            values[f.name] = json.loads(text)
+        values["value_range"] = tuple(values["value_range"])
+        facts = cls(**values)
+        if facts.layout != "NCHW" or facts.channels not in (1, 3):
+            raise ModelError(
+                f"{path}: a model of layout {facts.layout} with {facts.channels} channels; this "
+                "version runs NCHW with 1 or 3 channels: update with pip install -U astronox"
+            )
+        return facts
+
+
+def models_folder() -> Path:
+    """Where the models that came with nox are: in the wheel, or in a source tree."""
+    inside = Path(str(resources.files("nox_runtime"))) / "models"
+    return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / "models"
+
+
+def find_model(name: str | Path | None) -> Path:
+    """Path of a model given by name (`nox-1`) or by file; None is the default one.
+
+    Raises
+    ------
+    ModelError
+        There is none.
+    """
+    if name is None:
+        name = DEFAULT_MODEL
+    built_in = models_folder() / f"{name}.onnx"
+    if Path(name).suffix == "" and built_in.is_file():
+        return built_in
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = ", ".join(sorted(p.stem for p in models_folder().glob("*.onnx"))) or "none"
+    raise ModelError(
+        f"{name}: no such model; give an .onnx file or the name of a built-in model ({known})"
+    )
+
+
+@dataclass
+class Model:
+    """A loaded model: facts, session, and the device that really runs it.
+
+    Call it with an array of shape (N, C, H, W), float32, in the display range.
+    """
+
+    path: Path
+    facts: ModelFacts
+    session: onnxruntime.InferenceSession
+    device: str
+    notes: list[str] = field(default_factory=list)
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        name = self.session.get_inputs()[0].name
+        made = self.session.run(None, {name: pictures})[0]
+        return np.asarray(made)
+
+
+def _import_onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError(f"onnxruntime is not installed; install it with {_INSTALL}") from error
+    return onnxruntime
+
+
+def choose_providers(device: str, available: list[str]) -> tuple[list[str], list[str]]:
+    """Which providers to ask ONNX Runtime for, and notes for the user.
+
+    Parameters
+    ----------
+    device : str
+        'auto' or a key of `PROVIDERS`.
+    available : list of str
+        What this build of ONNX Runtime has.
+
+    Returns
+    -------
+    providers, notes : list of str
+
+    Raises
+    ------
+    DeviceError
+        An unknown device, or one this build cannot use.
+    """
+    if device == "auto":
+        chosen = [p for name, p in PROVIDERS.items() if p in available]
+        return chosen or ["CPUExecutionProvider"], []
+    if device not in PROVIDERS:
+        raise DeviceError(f"device is {device!r}; it must be one of auto, {', '.join(PROVIDERS)}")
+    if PROVIDERS[device] not in available:
+        raise DeviceError(
+            f"device {device} is not in this build of ONNX Runtime (it has "
+            f"{', '.join(available)}); use --device auto, or install the build for it"
+        )
+    providers = [PROVIDERS[device]]
+    if device != "cpu":
+        providers.append("CPUExecutionProvider")
+    return providers, []
+
+
+def load_model(name: str | Path | None = None, *, device: str = "auto", threads: int = 0) -> Model:
+    """Load a model and start its session.
+
+    Parameters
+    ----------
+    name : str or Path, optional
+        As for `find_model`.
+    device : {'auto', 'cpu', 'cuda', 'coreml', 'dml'}
+    threads : int
+        Threads of the CPU provider; 0 leaves the choice to ONNX Runtime.
+
+    Raises
+    ------
+    ModelError, DeviceError
+    """
+    path = find_model(name)
+    ort = _import_onnxruntime()
+    providers, notes = choose_providers(device, ort.get_available_providers())
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or int(os.environ.get("NOX_THREADS", "0"))
+    # The arena keeps the largest tile's memory for ever; tiles are all of one size,
+    # so patterns help and nothing is lost.
+    try:
+        session = ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(
+            f"{path}: not a readable ONNX model ({reason}); give a file that nox-export wrote"
+        ) from error
+    facts = ModelFacts.from_metadata(session.get_modelmeta().custom_metadata_map, path)
+    running = session.get_providers()[0]
+    names = {p: n for n, p in PROVIDERS.items()}
+    if running != providers[0]:
+        notes.append(f"{names.get(providers[0])} could not be started; running on the CPU")
+    return Model(path, facts, session, names.get(running, running), notes)

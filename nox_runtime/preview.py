@@ -1,0 +1,71 @@
+"""A small picture of before and after, made while the rows go by."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from nox_runtime.errors import OutputError
+
+
+class Preview:
+    """Averages rows into two pictures side by side.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, height and width of the picture.
+    flip : bool
+        Whether its first row belongs at the bottom.
+    side : int
+        Longest side of each half at most, in pixels.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], *, flip: bool = False, side: int = 1200
+    ) -> None:
+        channels, height, width = shape
+        self.step = max(1, -(-max(height, width) // side))
+        small = (channels, -(-height // self.step), -(-width // self.step))
+        self._sums = np.zeros((2, *small), np.float32)
+        self._rows = np.zeros(small[1], np.float32)
+        self._columns = np.minimum(self.step, width - np.arange(0, width, self.step))
+        self._starts = np.arange(0, width, self.step)
+        self.flip = flip
+
+    def add(self, start: int, shown: np.ndarray, residual: np.ndarray) -> None:
+        """Take rows on the display scale, and what was taken from them: (C, n, W)."""
+        y = (start + np.arange(shown.shape[1])) // self.step
+        for i, rows in enumerate((shown, shown - residual)):
+            clean = np.nan_to_num(rows.clip(0, 1))
+            sums = np.add.reduceat(clean, self._starts, axis=2)
+            np.add.at(self._sums[i], (slice(None), y), sums)
+        np.add.at(self._rows, y, 1)
+
+    def picture(self) -> np.ndarray:
+        """Before and after side by side, uint8, (H, W) or (H, W, 3)."""
+        mean = self._sums / (self._rows[:, None] * self._columns)
+        if self.flip:
+            mean = mean[:, :, ::-1]
+        gap = np.ones((*mean.shape[1:3], 4), np.float32)
+        both = np.concatenate([mean[0], gap, mean[1]], axis=2)
+        both = np.moveaxis((both * 255 + 0.5).astype(np.uint8), 0, -1)
+        return np.ascontiguousarray(both if both.shape[2] == 3 else both[:, :, 0])
+
+    def save(self, path: Path) -> None:
+        """Write a PNG, whole or not at all."""
+        import imagecodecs
+
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(imagecodecs.png_encode(self.picture()))
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except OSError as error:
+            raise OutputError(
+                f"{path}: cannot be written ({error.strerror}); choose another --preview"
+            ) from error

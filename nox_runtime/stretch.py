@@ -1,0 +1,288 @@
+"""Invertible stretches: from linear light to the display range and back.
+
+A `Stretch` keeps its own parameters, in the picture's units, so that its
+inverse is exact up to rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+#: Siril's and PixInsight's automatic stretch: shadows at this many (scaled)
+#: median absolute deviations below the median ...
+SHADOWS_SIGMA = 2.8
+#: ... and the median brought to this value.
+TARGET_BACKGROUND = 0.25
+#: 1 / Phi^-1(3/4): turns a median absolute deviation into a standard deviation.
+MAD_TO_SIGMA = 1.482602218505602
+#: With `auto`, a midtones balance is never smaller than this: a single hot pixel
+#: must not squeeze a picture into a curve that no model was trained on.
+SMALLEST_MIDTONES = 0.002
+#: A picture whose automatic midtones balance would be smaller than this is linear.
+LINEAR_MIDTONES = 0.06
+#: Over this share of the display range, what lay above white fades out as light is
+#: taken away from a pixel.
+_FADE = 0.05
+
+STRETCHES = ("auto", "none", "mtf")
+
+
+def mtf(x: np.ndarray | float, m: np.ndarray | float) -> np.ndarray:
+    """Midtones transfer function, ``(m - 1) x / ((2 m - 1) x - m)``.
+
+    Maps 0 to 0, 1 to 1 and `m` to 1/2; its inverse is ``mtf(y, 1 - m)``.
+
+    Parameters
+    ----------
+    x : ndarray or float
+        Values, 0 to 1.
+    m : ndarray or float
+        Midtones balance, above 0 and below 1; below 1/2 brightens.
+
+    Returns
+    -------
+    ndarray
+        Same shape and type as `x`.
+    """
+    x = np.asarray(x)
+    # A number of Python's keeps the array's type; a float64 array would widen it.
+    k = np.asarray(m, dtype=x.dtype if x.dtype.kind == "f" else float)
+    return np.asarray(((k - 1) * x) / ((2 * k - 1) * x - k))
+
+
+def midtones(background: float, target: float = TARGET_BACKGROUND) -> float:
+    """Midtones balance that brings `background` to `target`; both above 0, below 1."""
+    return float(mtf(np.float64(background), np.float64(target)))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the stretch needs to know of a picture, one value a channel.
+
+    Attributes
+    ----------
+    median, sigma : tuple of float
+        Median, and 1.4826 times the median absolute deviation from it.
+    low, high : float
+        Smallest and largest finite value of the whole picture.
+    black, white : float
+        The nominal range: that of the integer type, 0 to 1 for floats inside it,
+        else what the values span.
+    dtype : str
+        Type of the picture's values.
+    """
+
+    median: tuple[float, ...]
+    sigma: tuple[float, ...]
+    low: float
+    high: float
+    black: float
+    white: float
+    dtype: str
+
+
+def nominal_range(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
+    """Black and white of a picture of this type whose values span `low` to `high`.
+
+    Floats that hardly leave 0..1 are taken for 0..1, as Siril and PixInsight write;
+    other floats and signed integers span from 0, or from their lowest value when
+    that is negative, to their highest.
+    """
+    if dtype.kind == "u":
+        return 0.0, float(np.iinfo(dtype).max)
+    if dtype.kind == "f" and low > -0.5 and 0.01 < high <= 1.5:
+        return 0.0, 1.0
+    white = high if high > min(low, 0.0) else low + 1.0
+    return min(low, 0.0), float(white)
+
+
+def statistics(sample: np.ndarray, dtype: np.dtype | None = None) -> Statistics:
+    """Robust statistics of (a sample of) a picture.
+
+    Parameters
+    ----------
+    sample : ndarray, shape (C, n) or (C, H, W)
+        NaN and infinities are left out.
+    dtype : numpy.dtype, optional
+        Type of the picture, where the sample has been converted.
+
+    Returns
+    -------
+    Statistics
+    """
+    median, sigma, lows, highs = [], [], [], []
+    for channel in sample.reshape(len(sample), -1):
+        values = np.asarray(channel, np.float64)
+        values = values[np.isfinite(values)]
+        if not values.size:
+            values = np.zeros(1)
+        middle = float(np.median(values))
+        median.append(middle)
+        sigma.append(MAD_TO_SIGMA * float(np.median(np.abs(values - middle))))
+        lows.append(values.min())
+        highs.append(values.max())
+    low, high = float(min(lows)), float(max(highs))
+    kind = np.dtype(dtype or sample.dtype)
+    black, white = nominal_range(kind, low, high)
+    return Statistics(tuple(median), tuple(sigma), low, high, black, white, kind.name)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A midtones stretch with its own parameters for each channel.
+
+    ``display = mtf(clip((x - black) / (white - black), 0, 1), midtones)``
+
+    Attributes
+    ----------
+    kind : str
+        'none' (midtones of 1/2: a straight line), 'mtf' or 'auto'.
+    black, white : tuple of float
+        In the picture's units.
+    midtones : tuple of float
+    reason : str
+        Why this stretch was chosen, for the report.
+    """
+
+    kind: str
+    black: tuple[float, ...]
+    white: tuple[float, ...]
+    midtones: tuple[float, ...]
+    reason: str = ""
+
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return asdict(self)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the picture was taken for linear."""
+        return self.kind != "none"
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Stretch a picture for display.
+
+        Parameters
+        ----------
+        x : ndarray, shape (C, ...)
+            In the picture's units.
+
+        Returns
+        -------
+        ndarray, same shape, float32, values 0 to 1; NaN where `x` is.
+        """
+        out = np.empty(x.shape, np.float32)
+        for c in range(len(x)):
+            scale = 1.0 / (self.white[c] - self.black[c])
+            v = np.clip((x[c].astype(np.float64) - self.black[c]) * scale, 0.0, 1.0)
+            out[c] = v if self.midtones[c] == 0.5 else mtf(v, self.midtones[c])
+        return out
+
+    def subtract(self, x: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """Take light away from a picture, measured on the display scale.
+
+        Where `residual` is 0 the result is `x`, bit by bit.  Elsewhere it is the
+        inverse of ``forward(x) - residual``; what lay above white goes with the
+        first twentieth of the display range that is taken.
+
+        Parameters
+        ----------
+        x : ndarray, shape (C, H, W)
+            In the picture's units, any real type.
+        residual : ndarray, shape (C, H, W), float32
+
+        Returns
+        -------
+        ndarray, same shape and type as `x`
+        """
+        out = x.copy()
+        for c in range(len(x)):
+            where = np.nonzero(residual[c])
+            if not where[0].size:
+                continue
+            value = x[c][where].astype(np.float64)
+            taken = residual[c][where].astype(np.float64)
+            span, m = self.white[c] - self.black[c], self.midtones[c]
+            raw = (value - self.black[c]) / span
+            v = np.clip(raw, 0.0, 1.0)
+            shown = v if m == 0.5 else mtf(v, m)
+            left = np.clip(shown - taken, 0.0, 1.0)
+            under = left if m == 0.5 else mtf(left, 1.0 - m)
+            excess = np.maximum(raw - 1.0, 0.0) * np.minimum(1.0, np.abs(taken) / _FADE)
+            new = value - span * (v - under + excess)
+            new = np.where(left == shown, value, new)
+            out[c][where] = _as_type(new, x.dtype)
+        return out
+
+
+def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype.kind in "ui":
+        info = np.iinfo(dtype)
+        return np.clip(np.rint(values), info.min, info.max).astype(dtype)
+    return values.astype(dtype)
+
+
+def _channel(
+    stats: Statistics, c: int, target: float, shadows: float
+) -> tuple[float, float, float]:
+    """Black, white and midtones of Siril's automatic stretch for one channel."""
+    span = stats.white - stats.black
+    median = (stats.median[c] - stats.black) / span
+    sigma = stats.sigma[c] / span
+    black = max(0.0, median - shadows * sigma)
+    level = (median - black) / (1.0 - black) if black < 1 else 0.0
+    if not 0 < level < 1:  # a constant channel, or one that is mostly at an end
+        level = max(min(median, 0.5), 1e-4)
+        black = 0.0
+    return stats.black + black * span, stats.white, midtones(level, target)
+
+
+def choose(kind: str, stats: Statistics) -> Stretch:
+    """Decide how to stretch a picture.
+
+    `none` takes the nominal range as it is.  `mtf` is Siril's automatic stretch,
+    each channel by itself.  `auto` finds out whether the picture is linear (its
+    automatic stretch would be a strong one) and then does the one or the other,
+    with the strength bounded by `SMALLEST_MIDTONES`.
+
+    Raises
+    ------
+    ValueError
+        An unknown kind.
+    """
+    if kind not in STRETCHES:
+        raise ValueError(f"stretch is {kind!r}; it must be one of {', '.join(STRETCHES)}")
+    channels = range(len(stats.median))
+    flat = Stretch(
+        "none",
+        tuple(stats.black for _ in channels),
+        tuple(stats.white for _ in channels),
+        tuple(0.5 for _ in channels),
+        "as asked for",
+    )
+    if kind == "none":
+        return flat
+    found = [_channel(stats, c, TARGET_BACKGROUND, SHADOWS_SIGMA) for c in channels]
+    strongest = float(np.median([m for _, _, m in found]))
+    if kind == "auto" and (strongest >= LINEAR_MIDTONES or stats.dtype == "uint8"):
+        reason = f"stretched already: its automatic midtones would be {strongest:.3f}"
+        if stats.dtype == "uint8":
+            reason = "8-bit pictures are stretched already"
+        return Stretch("none", flat.black, flat.white, flat.midtones, reason)
+    if kind == "mtf":
+        reason = "as asked for"
+    else:
+        reason = f"linear: its automatic midtones are {strongest:.4f}"
+        found = [_bounded(*f) for f in found]
+    black, white, m = zip(*found, strict=True)
+    return Stretch(kind, black, white, m, reason)
+
+
+def _bounded(black: float, white: float, m: float) -> tuple[float, float, float]:
+    """Lower white until the midtones balance is no smaller than the smallest."""
+    if m >= SMALLEST_MIDTONES:
+        return black, white, m
+    # For small levels the balance is proportional to the level above black.
+    return black, black + (white - black) * m / SMALLEST_MIDTONES, SMALLEST_MIDTONES

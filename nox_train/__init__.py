@@ -1,0 +1,1 @@
+"""Synthetic star fields, networks, training and export of nox's models."""

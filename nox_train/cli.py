@@ -1,0 +1,128 @@
+"""The commands `nox-train` and `nox-export`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+
+def _quiet_tensorflow() -> None:
+    """Keep TensorFlow's start-up chatter off the terminal; must precede its import."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def _fit(args: argparse.Namespace) -> int:
+    _quiet_tensorflow()
+    from nox_train.presets import PRESETS
+    from nox_train.training import Trainer
+
+    plan = PRESETS[args.preset][1]
+    network = replace(plan.network, head=args.head) if args.head else plan.network
+    bank = replace(plan.bank, pictures=args.backgrounds or "")
+    held_out = replace(plan.held_out, pictures=args.backgrounds or "")
+    changes = {
+        name: getattr(args, name)
+        for name in ("minutes", "steps", "rate", "batch", "size", "seed")
+        if getattr(args, name) is not None
+    }
+    plan = replace(plan, network=network, bank=bank, held_out=held_out, **changes)
+    best = Trainer(args.output, plan, args.start_from).run()
+    print(best)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from nox_train.presets import PRESETS
+
+    parser = argparse.ArgumentParser(
+        prog="nox-train",
+        description="Train a star-removal network on synthetic star fields.",
+        epilog="Example: nox-train fit --preset small -o runs/first",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    described = "\n".join(f"  {name}: {text}" for name, (text, _) in PRESETS.items())
+    fit = commands.add_parser(
+        "fit",
+        help="train a network, or go on with one",
+        description="Train a network. Given the folder of an earlier training, go on with it.",
+        epilog=f"presets:\n{described}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fit.add_argument("-o", "--output", type=Path, required=True, help="folder of the training")
+    fit.add_argument("--preset", choices=PRESETS, default="small")
+    fit.add_argument("--backgrounds", metavar="FOLDER", help="star-free pictures (default: none)")
+    fit.add_argument("--start-from", type=Path, metavar="CHECKPOINT", help="first weights")
+    fit.add_argument("--head", choices=("subtract", "compose"))
+    fit.add_argument("--minutes", type=float, help="length of the training")
+    fit.add_argument("--steps", type=int, help="length of the training, instead of --minutes")
+    fit.add_argument("--rate", type=float, help="highest learning rate")
+    fit.add_argument("--batch", type=int, help="patches a step")
+    fit.add_argument("--size", type=int, help="side of a patch, in pixels")
+    fit.add_argument("--seed", type=int)
+    fit.set_defaults(run=_fit)
+    sample = commands.add_parser("sample", help="write the sample picture that nox ships")
+    sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fits.fz")
+    sample.add_argument("--seed", type=int, default=20261122)
+    sample.set_defaults(run=_sample)
+    return parser
+
+
+def _sample(args: argparse.Namespace) -> int:
+    from nox_train.sample import write_sample
+
+    write_sample(args.output, args.seed)
+    print(args.output)
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `nox-train`; return its exit code."""
+    _quiet_tensorflow()
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (ValueError, OSError, FloatingPointError, NotImplementedError) as error:
+        print(f"nox-train: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("nox-train: stopped; the same command goes on from latest.npz", file=sys.stderr)
+        return 130
+
+
+def export_main(argv: list[str] | None = None) -> int:
+    """Run `nox-export`; return its exit code."""
+    _quiet_tensorflow()
+    parser = argparse.ArgumentParser(
+        prog="nox-export", description="Turn a trained checkpoint into a model for nox-runtime."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    onnx = commands.add_parser("onnx", help="write an ONNX file, checked against Keras")
+    onnx.add_argument("checkpoint", type=Path, help="best.npz or latest.npz of a training")
+    onnx.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.onnx")
+    onnx.add_argument("--name", help="name of the model (default: that of the output)")
+    onnx.add_argument("--model-version", default="0.1.0", metavar="VERSION")
+    onnx.add_argument("--licence", default="MIT", help="SPDX expression (default: MIT)")
+    args = parser.parse_args(argv)
+    from nox_train.export import export
+
+    try:
+        if not args.checkpoint.exists():
+            raise FileNotFoundError(f"{args.checkpoint}: no such checkpoint; check the name")
+        facts = export(
+            args.checkpoint, args.output, name=args.name or args.output.stem,
+            version=args.model_version, licence=args.licence,
+        )  # fmt: skip
+    except (ValueError, OSError) as error:
+        print(f"nox-export: error: {error}", file=sys.stderr)
+        return 1
+    for key, value in facts.items():
+        print(f"{key}: {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

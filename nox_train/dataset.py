@@ -1,0 +1,194 @@
+"""A bank of star fields and backgrounds on disk, and an endless stream of batches.
+
+Building a field costs about half a second, cropping one a millisecond: a few
+hundred fields times a few hundred backgrounds feed a training for days.  Batch
+`i` of a stream depends on the seed and `i` alone, so that a resumed training
+goes on exactly where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nox_train import backgrounds, psf, stars
+from nox_train.scenes import Scene, compose
+
+#: Factor of the light stored as float16: keeps wings 1e-10 of the peak.
+_LIGHT_SCALE = 1024.0
+
+
+@dataclass(frozen=True)
+class BankPlan:
+    """What a bank is made of; equal plans make equal banks.
+
+    ``pictures`` is a folder of star-free pictures, or empty for none; a share of
+    ``invented`` of the backgrounds is procedural in any case.
+    """
+
+    seed: int = 1
+    fields: int = 160
+    field_size: int = 1024
+    backgrounds: int = 480
+    background_size: int = 512
+    invented: float = 0.5
+    pictures: str = ""
+    held_out: bool = False
+
+
+def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
+    plan, i = job
+    rng = np.random.default_rng([plan.seed, int(plan.held_out), 1, i])
+    population = stars.random_population(rng)
+    optics = psf.random_optics(rng, mono=population.mono)
+    field = stars.star_field(plan.field_size, optics, population, rng)
+    return (field.light * _LIGHT_SCALE).astype(np.float16), field.faintest, field.parameters
+
+
+def _make_background(job: tuple[BankPlan, int, str]) -> np.ndarray:
+    plan, i, path = job
+    rng = np.random.default_rng([plan.seed, int(plan.held_out), 2, i])
+    if path:
+        made = backgrounds.crop(backgrounds.read_picture(Path(path)), plan.background_size, rng)
+    else:
+        made = backgrounds.procedural(plan.background_size, rng)
+    return made.astype(np.float16)
+
+
+def _picture_paths(plan: BankPlan) -> list[str]:
+    """The picture of each background, '' where one is to be invented."""
+    if not plan.pictures:
+        return [""] * plan.backgrounds
+    found = backgrounds.list_pictures(Path(plan.pictures))
+    found = [p for p in found if backgrounds.is_held_out(p) == plan.held_out]
+    if not found:
+        raise FileNotFoundError(
+            f"{plan.pictures}: no pictures in this folder; "
+            f"it must hold files ending in {' '.join(backgrounds.PICTURE_ENDINGS)}"
+        )
+    invented = round(plan.backgrounds * plan.invented)
+    shown = [str(found[i % len(found)]) for i in range(plan.backgrounds - invented)]
+    return shown + [""] * invented
+
+
+def build_bank(folder: Path, plan: BankPlan, workers: int = 2) -> Path:
+    """Make the bank of `plan` in `folder`; return at once where it is there already.
+
+    The plan is written last, so that a bank broken off is made anew.
+    """
+    folder = Path(folder)
+    stamp = folder / "bank.json"
+    if stamp.exists() and json.loads(stamp.read_text())["plan"] == asdict(plan):
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.unlink(missing_ok=True)
+    size, side = plan.field_size, plan.background_size
+    fields = np.lib.format.open_memmap(
+        folder / "fields.npy", "w+", np.float16, (plan.fields, 3, size, size)
+    )
+    pictures = np.lib.format.open_memmap(
+        folder / "backgrounds.npy", "w+", np.float16, (plan.backgrounds, 3, side, side)
+    )
+    facts = []
+    with multiprocessing.get_context("spawn").Pool(workers, initializer=_be_nice) as pool:
+        jobs = [(plan, i) for i in range(plan.fields)]
+        made = tqdm(pool.imap(_make_field, jobs), "star fields", plan.fields)
+        for i, (light, faintest, parameters) in enumerate(made):
+            fields[i] = light
+            mono = parameters["population"]["mono"]
+            facts.append({"faintest": faintest, "mono": mono, **parameters})
+        paths = _picture_paths(plan)
+        todo = [(plan, i, path) for i, path in enumerate(paths)]
+        shown = tqdm(pool.imap(_make_background, todo), "backgrounds", plan.backgrounds)
+        for i, picture in enumerate(shown):
+            pictures[i] = picture
+    fields.flush()
+    pictures.flush()
+    sources = [Path(p).name for p in paths]
+    stamp.write_text(json.dumps({"plan": asdict(plan), "fields": facts, "pictures": sources}))
+    return folder
+
+
+class Bank:
+    """A finished bank, opened for reading (memory-mapped, cheap in every process)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        facts = json.loads((self.folder / "bank.json").read_text())["fields"]
+        self.faintest = [f["faintest"] for f in facts]
+        self.mono = [f["mono"] for f in facts]
+        self.fields = np.load(self.folder / "fields.npy", mmap_mode="r")
+        self.backgrounds = np.load(self.folder / "backgrounds.npy", mmap_mode="r")
+
+    def scene(self, rng: np.random.Generator, size: int) -> Scene:
+        """Draw a field and a background, and compose them."""
+        i = int(rng.integers(len(self.fields)))
+        j = int(rng.integers(len(self.backgrounds)))
+        mono = self.mono[i]
+        light = _window(self.fields[i], 2 * size, rng).astype(np.float32) / _LIGHT_SCALE
+        return compose(self.backgrounds[j], light, self.faintest[i], rng, size=size, mono=mono)
+
+    def batch(self, seed: int, index: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `index` of the stream `seed`.
+
+        Returns
+        -------
+        inputs, targets : ndarray, shape (count, size, size, 3), float32
+        """
+        rng = np.random.default_rng([seed, index])
+        made = [self.scene(rng, size) for _ in range(count)]
+        return (
+            np.stack([np.moveaxis(s.input, 0, -1) for s in made]),
+            np.stack([np.moveaxis(s.target, 0, -1) for s in made]),
+        )
+
+
+def _window(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A part of a mapped picture, so that not all of it is read for a small scene."""
+    side = picture.shape[1]
+    size = min(size, side)
+    y, x = rng.integers(0, side - size + 1, 2)
+    return picture[:, y : y + size, x : x + size]
+
+
+_bank: Bank | None = None
+
+
+def _be_nice() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if hasattr(os, "nice"):
+        os.nice(5)
+
+
+def _open_bank(folder: str) -> None:
+    global _bank
+    _be_nice()
+    _bank = Bank(Path(folder))
+
+
+def _make_batch(job: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    assert _bank is not None
+    return _bank.batch(*job)
+
+
+def stream(
+    folder: Path, *, seed: int, start: int, count: int, size: int, workers: int = 1, ahead: int = 6
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches from `start` onwards, in order, made by `workers` processes ahead of need."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, initializer=_open_bank, initargs=(str(folder),)) as pool:
+        waiting: deque = deque()
+        index = start
+        while True:
+            while len(waiting) < ahead:
+                waiting.append(pool.apply_async(_make_batch, ((seed, index, count, size),)))
+                index += 1
+            yield waiting.popleft().get()

@@ -1,0 +1,211 @@
+"""From a checkpoint to an ONNX file that carries its own facts.
+
+The graph is NCHW without a transpose, for any batch, height and width; its
+output is checked against Keras before the file gets its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nox_runtime.model import ModelFacts
+from nox_train.checkpoint import Checkpoint
+
+OPSET = 17
+#: The exported model may differ from Keras by no more than this.
+TOLERANCE = 1e-5
+#: Influence of a pixel on another below this does not count as receptive field.
+INFLUENCE = 2e-5
+_CHECKED_SIZES = ((1, 4, 4), (2, 6, 5), (1, 8, 12))  # batch, and sides in multiples
+
+
+class ExportError(ValueError):
+    """The exported model is not what it should be."""
+
+
+def to_onnx(checkpoint: Checkpoint) -> Any:
+    """Convert the averaged generator to an ONNX model in memory.
+
+    Raises
+    ------
+    ExportError
+        The graph has a Transpose, or a size that is not free.
+    """
+    import tensorflow as tf
+    import tf2onnx
+
+    model = checkpoint.build()
+    channels = checkpoint.plan.channels
+
+    def picture_to_starless(picture: tf.Tensor) -> tf.Tensor:
+        return tf.identity(model(picture, training=False), name="starless")
+
+    signature = [tf.TensorSpec((None, None, None, channels), tf.float32, name="picture")]
+    onnx_model, _ = tf2onnx.convert.from_function(
+        tf.function(picture_to_starless, input_signature=signature),
+        input_signature=signature,
+        opset=OPSET,
+        inputs_as_nchw=["picture"],
+        outputs_as_nchw=["Identity:0", "starless:0"],
+    )
+    _name(onnx_model, channels)
+    kinds = sorted({node.op_type for node in onnx_model.graph.node})
+    if "Transpose" in kinds:
+        raise ExportError(f"the exported graph has a Transpose (operators: {', '.join(kinds)})")
+    return onnx_model
+
+
+def _name(model: Any, channels: int) -> None:
+    """Give input, output and their free sides names that say what they are."""
+    graph = model.graph
+    for value, new in ((graph.input[0], "picture"), (graph.output[0], "starless")):
+        old = value.name
+        for node in graph.node:
+            node.input[:] = [new if n == old else n for n in node.input]
+            node.output[:] = [new if n == old else n for n in node.output]
+        value.name = new
+        dims = value.type.tensor_type.shape.dim
+        for dim, side in zip(dims, ("batch", channels, "height", "width"), strict=True):
+            dim.Clear()
+            if isinstance(side, int):
+                dim.dim_value = side
+            else:
+                dim.dim_param = side
+
+
+def weights_sha256(model: Any) -> str:
+    """Hash of an ONNX model's weights: names and bytes, in graph order."""
+    digest = hashlib.sha256()
+    for tensor in model.graph.initializer:
+        digest.update(tensor.name.encode())
+        digest.update(tensor.raw_data)
+    return digest.hexdigest()
+
+
+def _session(model: Any) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+
+def measure_receptive_field(session: Any, channels: int, multiple: int, seed: int = 5) -> int:
+    """How far away a pixel can be and still change another.
+
+    The middle of a scene is compared between the whole scene and ever smaller cuts
+    of it, which is what tiling does; the smallest margin on which all scenes differ
+    by less than `INFLUENCE` everywhere is the answer.
+
+    Returns
+    -------
+    int
+        Pixels, a multiple of `multiple`.
+    """
+    from nox_train import backgrounds, psf, stars
+    from nox_train.scenes import compose
+
+    rng = np.random.default_rng(seed)
+    most = 256 // multiple * multiple
+    side = 2 * most + multiple
+    size = -(-(side + 256) // multiple) * multiple
+    fields = []
+    for vanes, density in ((0, 800), (4, 4000), (4, 150)):
+        optics = psf.Optics(fwhm=3.5, lambda_over_d=1.2 * bool(vanes), vanes=vanes,
+                            obstruction=0.3, aureole_share=0.08)  # fmt: skip
+        population = stars.Population(density=density, slope=0.6)
+        fields.append(stars.star_field(1024, optics, population, rng))
+    scenes = [
+        compose(backgrounds.procedural(size, rng), f.light, f.faintest, rng, size=size).input
+        for f in fields
+    ]
+    margins = list(range(multiple, most + 1, multiple))
+    for scene in scenes:
+        picture = scene[:channels][None].astype(np.float32)
+        whole = session.run(None, {"picture": picture})[0]
+        while margins:
+            m, at = margins[0], (size // 2 // multiple) * multiple
+            worst = 0.0
+            for shift in (0, -96 // multiple * multiple):
+                y = at + shift
+                cut = picture[:, :, y - m : y + multiple + m, y - m : y + multiple + m]
+                made = session.run(None, {"picture": np.ascontiguousarray(cut)})[0]
+                inner = made[:, :, m : m + multiple, m : m + multiple]
+                wanted = whole[:, :, y : y + multiple, y : y + multiple]
+                worst = max(worst, float(np.abs(inner - wanted).max()))
+            if worst < INFLUENCE:
+                break
+            margins.pop(0)
+    return margins[0] if margins else most
+
+
+def check(session: Any, checkpoint: Checkpoint, seed: int = 3) -> float:
+    """Largest difference between the exported model and Keras, on three sizes.
+
+    Raises
+    ------
+    ExportError
+        It is above `TOLERANCE`.
+    """
+    model, plan = checkpoint.build(), checkpoint.plan
+    rng, worst = np.random.default_rng(seed), 0.0
+    for batch, h, w in _CHECKED_SIZES:
+        shape = (batch, h * plan.multiple, w * plan.multiple, plan.channels)
+        picture = rng.random(shape, dtype=np.float32) ** 3
+        wanted = np.moveaxis(np.asarray(model(picture, training=False)), -1, 1)
+        nchw = np.ascontiguousarray(np.moveaxis(picture, -1, 1))
+        made = session.run(None, {"picture": nchw})[0]
+        worst = max(worst, float(np.abs(made - wanted).max()))
+    if not worst <= TOLERANCE:
+        raise ExportError(
+            f"the exported model differs from Keras by {worst:.2e}, more than {TOLERANCE:.0e}"
+        )
+    return worst
+
+
+def export(
+    checkpoint_path: Path, output: Path, *, name: str, version: str, licence: str = "MIT"
+) -> dict[str, Any]:
+    """Write a checkpoint as an ONNX model with all facts in its metadata.
+
+    Returns
+    -------
+    dict
+        The facts, the largest ``difference`` from Keras and the file's size in ``bytes``.
+
+    Raises
+    ------
+    ExportError
+        A check failed; no file is written.
+    """
+    import onnx
+
+    checkpoint = Checkpoint.load(checkpoint_path)
+    plan, progress = checkpoint.plan, checkpoint.progress
+    model = to_onnx(checkpoint)
+    session = _session(model)
+    difference = check(session, checkpoint)
+    field = measure_receptive_field(session, plan.channels, plan.multiple)
+    training = (
+        f"{progress.get('step', 0)} steps in {progress.get('seconds', 0) / 60:.0f} minutes on "
+        f"synthetic stars, {progress.get('summary', 'nox-train')}"
+    )
+    facts = ModelFacts(
+        name=name, version=version, channels=plan.channels, layout="NCHW",
+        value_range=(0.0, 1.0), multiple=plan.multiple, receptive_field=field,
+        stretch="display range: mtf with midtones of 0.001 to 0.45, asinh, curves",
+        training=training, licence=licence, weights_sha256=weights_sha256(model),
+    )  # fmt: skip
+    onnx.helper.set_model_props(model, facts.to_metadata())
+    model.doc_string = f"{name} {version}: star removal, {licence}"
+    model.producer_name = "nox-export"
+    onnx.checker.check_model(model)
+    temporary = output.with_name(output.name + ".part")
+    onnx.save(model, str(temporary))
+    os.replace(temporary, output)
+    return {**facts.to_metadata(), "difference": difference, "bytes": output.stat().st_size}

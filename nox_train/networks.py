@@ -1,0 +1,114 @@
+"""Generators: from a picture with stars to the picture without.
+
+Written in `keras.layers` and `keras.ops` alone, so that they train under any
+Keras backend.  Data are channels last here; the exported model is NCHW.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import keras
+from keras import layers, ops
+
+HEADS = ("subtract", "compose")
+
+
+@dataclass(frozen=True)
+class GeneratorPlan:
+    """The shape of a generator; equal plans build equal networks.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Channels at each level, from the finest (the picture unshuffled once) down.
+    bottom_blocks : int
+        Residual blocks at the coarsest level; every other level has one on the
+        way down and one on the way up.
+    unshuffle : int
+        Side of the pixel blocks turned into channels before the first level.
+    channels : int
+        Of the picture, 3 or 1.
+    head : {'subtract', 'compose'}
+        ``x - relu(r)``, or ``x + mask d`` with a mask of 0 to 1 and a signed d.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128, 192, 192)
+    bottom_blocks: int = 2
+    unshuffle: int = 2
+    channels: int = 3
+    head: str = "subtract"
+
+    def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise ValueError(f"head is {self.head!r}; it must be one of {HEADS}")
+
+    @property
+    def multiple(self) -> int:
+        """Sides of a picture must be multiples of this."""
+        return self.unshuffle * 2 ** (len(self.widths) - 1)
+
+    def as_dict(self) -> dict:
+        """For JSON; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: dict) -> GeneratorPlan:
+        """Read what `as_dict` wrote."""
+        return cls(**{**facts, "widths": tuple(facts["widths"])})
+
+
+def _block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+    """Fused inverted bottleneck: of the blocks tried the fastest to run and to learn."""
+    y = layers.Conv2D(2 * width, 3, padding="same", activation="relu", name=f"{name}_expand")(x)
+    y = layers.Conv2D(width, 1, name=f"{name}_project")(y)
+    return layers.Add(name=f"{name}_add")([x, y])
+
+
+def build_generator(plan: GeneratorPlan, *, with_raw: bool = False) -> keras.Model:
+    """Residual U-Net of plain 3x3 convolutions on pixel-unshuffled input.
+
+    With ``with_raw`` the model has a second output for the loss: the starless
+    picture before the head's last clipping, whose gradient never dies.
+
+    Input and output are (batch, H, W, channels), float32, display range 0 to 1; H
+    and W are multiples of `GeneratorPlan.multiple`.
+
+    After U-Net (Ronneberger et al. 2015) with the fused inverted bottleneck of
+    EfficientNetV2 (Tan & Le 2021), pixel (un)shuffle after Shi et al. 2016.
+    """
+    picture = keras.Input((None, None, plan.channels), name="picture")
+    x = ops.space_to_depth(picture, plan.unshuffle)
+    x = layers.Conv2D(plan.widths[0], 3, padding="same", name="stem")(x)
+    skips = []
+    for level, width in enumerate(plan.widths[:-1]):
+        x = _block(x, width, f"down{level}")
+        skips.append(x)
+        x = layers.Conv2D(plan.widths[level + 1], 2, strides=2, name=f"shrink{level}")(x)
+    for k in range(plan.bottom_blocks):
+        x = _block(x, plan.widths[-1], f"bottom{k}")
+    for level in reversed(range(len(plan.widths) - 1)):
+        width = plan.widths[level]
+        x = layers.Conv2D(4 * width, 1, name=f"grow{level}")(x)
+        x = ops.depth_to_space(x, 2)
+        x = layers.Add(name=f"join{level}")([x, skips[level]])
+        x = _block(x, width, f"up{level}")
+    made, raw = _head(picture, x, plan)
+    return keras.Model(picture, [made, raw] if with_raw else made, name="nox")
+
+
+def _head(
+    picture: keras.KerasTensor, x: keras.KerasTensor, plan: GeneratorPlan
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    cell = plan.unshuffle**2
+    if plan.head == "subtract":
+        x = layers.Conv2D(plan.channels * cell, 3, padding="same", name="residual")(x)
+        residual = ops.depth_to_space(x, plan.unshuffle)
+        return picture - ops.relu(residual), picture - residual
+    fill = layers.Conv2D(plan.channels * cell, 3, padding="same", name="fill")(x)
+    mask = layers.Conv2D(cell, 3, padding="same", name="mask")(x)
+    fill = ops.depth_to_space(fill, plan.unshuffle)
+    mask = ops.depth_to_space(mask, plan.unshuffle)
+    # Clipping reaches 0 exactly, so that pixels left alone are copied bit by bit.
+    clipped = 1.0 - ops.relu(1.0 - ops.relu(mask))
+    return picture + clipped * fill, picture + mask * fill

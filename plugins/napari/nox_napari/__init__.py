@@ -1,0 +1,1 @@
+"""Star removal in napari (the widget is not written yet)."""

@@ -1,0 +1,364 @@
+"""The contracts of DESIGN.md that hold from the start: 1-4, 7 and 8."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+from astropy.wcs import WCS
+from conftest import starry
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from nox_runtime import batch
+from nox_runtime.errors import OutputError
+from nox_runtime.images import open_image
+from nox_runtime.removal import StarRemover, split
+from nox_runtime.stretch import Stretch
+
+REAL = (
+    "astropydata__HorseHead.fits",
+    "astropydata__M6707HH.fits",
+    "aplpy__2MASS_j.fits.gz",
+    "astropydata__reprojected_sdss_r.fits.bz2",
+    "siril__star_test1.fit.fz",
+    "photutils__M51.fits",
+)
+
+
+def assert_recombines(picture: np.ndarray, starless: np.ndarray, stars: np.ndarray) -> None:
+    """starless + stars = picture: exactly for integers, else within 1 ulp of the largest."""
+    assert starless.dtype == stars.dtype == picture.dtype
+    if picture.dtype.kind in "ui":
+        total = starless.astype("i8") + stars.astype("i8")
+        np.testing.assert_array_equal(total, picture.astype("i8"))
+        return
+    largest = np.maximum(np.abs(picture), np.maximum(np.abs(starless), np.abs(stars)))
+    finite = np.isfinite(picture)
+    np.testing.assert_array_equal(starless[~finite], picture[~finite])
+    with np.errstate(invalid="ignore"):
+        error = np.abs((starless + stars) - picture)
+    assert (error[finite] <= np.spacing(largest[finite])).all()
+
+
+def make(kind: str, dtype: str) -> np.ndarray:
+    """A picture of a type, in the ranges that people's programs write."""
+    sky = starry(channels=3 if kind == "rgb" else 1, seed=3)
+    if np.dtype(dtype).kind in "ui":
+        top = min(np.iinfo(dtype).max, 60000)
+        return (sky * top).astype(dtype)
+    return (sky * 0.9).astype(dtype)
+
+
+@pytest.mark.parametrize("kind", ["mono", "rgb"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i2", "i4", "f4", "f8"])
+def test_contract_1_recombination(stand_in: StarRemover, kind: str, dtype: str) -> None:
+    picture = make(kind, dtype)
+    result = stand_in.remove(picture)
+    assert (result.stars != 0).any()
+    assert_recombines(picture, result.starless, result.stars)
+
+
+@pytest.mark.parametrize(
+    ("bitpix", "bscale", "bzero", "blank"),
+    [(16, 0.01, 1000.0, None), (16, 0.5, 0.0, -32768), (32, 1.0, 5.0, None), (-32, 2.5, 1.0, None)],
+)
+def test_contract_1_recombination_of_scaled_fits(
+    stand_in: StarRemover, tmp_path: Path, bitpix: int, bscale: float, bzero: float,
+    blank: int | None,
+) -> None:  # fmt: skip
+    path = tmp_path / "scaled.fits"
+    raw = (starry()[0] * 30000).astype(f"f{-bitpix // 8}" if bitpix < 0 else f"i{bitpix // 8}")
+    hdu = fits.PrimaryHDU(raw)
+    if blank is not None:
+        raw[5:9, 5:9] = blank
+        hdu.header["BLANK"] = blank
+    hdu.header["BSCALE"], hdu.header["BZERO"] = bscale, bzero
+    hdu.writeto(path)
+    report = batch.run_file(path, remover=stand_in, stars=True)
+    with (
+        open_image(path) as before,
+        open_image(report["outputs"]["starless"]) as starless,
+        open_image(report["outputs"]["stars"]) as stars,
+    ):
+        assert starless.header["BSCALE"] == bscale
+        assert starless.header["BITPIX"] == bitpix
+        a, b, c = (s.read(0, 150, 0, 170) for s in (before, starless, stars))
+        assert (c > 0).any()
+        assert np.isnan(a).sum() == (0 if blank is None else 16)
+        assert_recombines(a, b, c)
+        np.testing.assert_array_equal(b[c == 0], a[c == 0])
+
+
+_values = st.floats(-1e6, 1e6, width=32) | st.sampled_from([np.nan, np.inf, -np.inf])
+_pictures = hnp.arrays("f4", (3, 6, 7), elements=_values)
+_residuals = hnp.arrays("f4", (3, 6, 7), elements=st.sampled_from([0.0, 1e-6, 0.01, 0.5, 1.0]))
+
+
+@settings(max_examples=60)
+@given(_pictures, _residuals, st.floats(0.002, 0.5))
+def test_contract_1_recombination_of_any_values(
+    picture: np.ndarray, residual: np.ndarray, m: float
+) -> None:
+    residual[~np.isfinite(picture)] = 0
+    stretch = Stretch("mtf", (-200.0,) * 3, (40000.0,) * 3, (m,) * 3)
+    starless, stars = split(picture, residual, stretch)
+    assert_recombines(picture, starless, stars)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_contract_1_recombination_of_real_files(
+    remover: StarRemover, astro: Path, tmp_path: Path, name: str
+) -> None:
+    report = batch.run_file(astro / name, tmp_path, stars=True, remover=remover)
+    with (
+        open_image(astro / name) as before,
+        open_image(report["outputs"]["starless"]) as starless,
+        open_image(report["outputs"]["stars"]) as stars,
+    ):
+        _, h, w = before.shape
+        assert_recombines(*(s.read(0, h, 0, w) for s in (before, starless, stars)))
+
+
+@pytest.mark.parametrize("stretch", ["auto", "none", "mtf"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
+def test_contract_2_untouched_pixels(stand_in: StarRemover, dtype: str, stretch: str) -> None:
+    picture = make("rgb", dtype)
+    result = stand_in.remove(picture, stretch=stretch)
+    untouched = result.mask == 0
+    assert 0.1 < untouched.mean() < 1
+    assert result.starless[:, untouched].tobytes() == picture[:, untouched].tobytes()
+
+
+def test_contract_2_untouched_pixels_with_clipped_shadows(stand_in: StarRemover) -> None:
+    linear = (make("rgb", "f4") ** 4 * 3000 - 40).astype("f4")
+    linear[:, ::9, ::7] -= 200
+    result = stand_in.remove(linear, stretch="mtf")
+    below = linear < np.array(result.stretch.black)[:, None, None]
+    assert below.any()
+    np.testing.assert_array_equal(result.starless[below], linear[below])
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_contract_2_untouched_pixels_of_real_files(
+    remover: StarRemover, astro: Path, name: str
+) -> None:
+    with open_image(astro / name) as source:
+        picture = source.read(0, source.shape[1], 0, source.shape[2])
+    result = remover.remove(picture)
+    untouched = result.mask == 0
+    assert result.starless[:, untouched].tobytes() == picture[:, untouched].tobytes()
+
+
+def test_contract_3_values_come_back(stand_in: StarRemover) -> None:
+    picture = make("mono", "f4") * 5000 - 300
+    odd = {(3, 4): np.nan, (50, 60): np.inf, (51, 60): -np.inf, (90, 20): -1e4, (91, 20): 7e4}
+    for (y, x), value in odd.items():
+        picture[0, y, x] = value
+    result = stand_in.remove(picture)
+    assert result.starless.dtype == np.float32
+    for (y, x), value in odd.items():
+        if not np.isfinite(value):
+            np.testing.assert_equal(result.starless[0, y, x], np.float32(value))
+    untouched = result.mask == 0
+    np.testing.assert_array_equal(result.starless[:, untouched], picture[:, untouched])
+    assert np.nanmin(result.starless[np.isfinite(result.starless)]) == pytest.approx(-1e4)
+
+
+def test_contract_3_no_star_above_the_range_stays(stand_in: StarRemover) -> None:
+    picture = make("mono", "f4")
+    picture[0, 70:73, 80:83] = 1.3
+    result = stand_in.remove(picture)
+    assert result.starless[0, 70:73, 80:83].max() < 1.0
+
+
+def _rich_file(path: Path, picture: np.ndarray, **options: object) -> fits.HDUList:
+    """A FITS file with all that people put into one."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN-SIP", "DEC--TAN-SIP"], [83.8, -5.4]
+    wcs.wcs.cd = [[-4e-4, 1e-5], [1e-5, 4e-4]]
+    image = fits.ImageHDU(picture, wcs.to_header(relax=True), name="SCI")
+    header = image.header
+    header["OBJECT"] = ("M 42", "target / with a slash")
+    header["HIERARCH ESO INS FILT1 NAME"] = ("Ha", "long keyword")
+    header["LONGSTR"] = "a value that is far too long for one card " * 4
+    header["FILTER"] = "L"
+    header["EXPTIME"] = 300.0
+    header.add_comment("kept")
+    header.add_history("stacked by someone")
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column("x", "E", array=np.arange(5.0)), fits.Column("s", "4A", array=["abcd"] * 5)],
+        name="CAT",
+    )
+    mask = fits.ImageHDU(np.eye(20, dtype=np.int16), name="MASK")
+    hdus = fits.HDUList([fits.PrimaryHDU(), image, table, mask])
+    hdus[0].header["OBSERVER"] = "somebody"
+    hdus.writeto(path, **options)
+    return hdus
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
+def test_contract_4_header(stand_in: StarRemover, tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "rich.fits"
+    _rich_file(path, make("rgb", dtype), checksum=True)
+    report = batch.run_file(path, remover=stand_in, stars=True)
+    for out in (report["outputs"]["starless"], report["outputs"]["stars"]):
+        with fits.open(path) as before, fits.open(out, checksum=True) as after:
+            assert [h.name for h in after] == [h.name for h in before]
+            for i in (0, 2, 3):
+                assert repr(after[i].header) == repr(before[i].header)
+            np.testing.assert_array_equal(after["CAT"].data, before["CAT"].data)
+            np.testing.assert_array_equal(after["MASK"].data, before["MASK"].data)
+            new = [c.image for c in after["SCI"].header.cards]
+            sums = ("CHECKSUM", "DATASUM")
+            for card in before["SCI"].header.cards:
+                if card.keyword not in sums:
+                    assert card.image in new, card
+            header = after["SCI"].header
+            assert header["NOXVER"] == report["nox"]
+            assert header["NOXMODEL"] == "stand-in 1.0"
+            assert len(header["NOXSHA"]) == 16
+            assert any("stretch" in line for line in header["HISTORY"])
+            assert header["CHECKSUM"]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_contract_4_header_of_real_files(
+    remover: StarRemover, astro: Path, tmp_path: Path, name: str
+) -> None:
+    report = batch.run_file(astro / name, tmp_path, remover=remover)
+    with open_image(astro / name) as before, open_image(report["outputs"]["starless"]) as after:
+        new = {c.image for c in after.header.cards}
+        # A picture kept in a compressed table changes its structural cards only.
+        structural = {"XTENSION", "BITPIX", "PCOUNT", "GCOUNT", "CHECKSUM", "DATASUM"}
+        for card in before.header.cards:
+            if not (before.compressed and card.keyword in structural):
+                assert card.image in new, card
+        assert "NOXMODEL" in after.header
+
+
+def test_contract_4_tags_of_tiff_and_chunks_of_png(stand_in: StarRemover, tmp_path: Path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    picture = np.moveaxis(make("rgb", "u2"), 0, -1)
+    profile = imagecodecs.cms_profile("srgb")
+    tif = tmp_path / "a.tif"
+    tifffile.imwrite(
+        tif, picture, photometric="rgb", iccprofile=profile, resolution=(300, 300),
+        description="M 42 by me", metadata=None, compression="zlib",
+    )  # fmt: skip
+    out = batch.run_file(tif, remover=stand_in)["outputs"]["starless"]
+    with tifffile.TiffFile(out) as file:
+        page = file.pages[0]
+        assert bytes(page.tags["InterColorProfile"].value) == bytes(profile)
+        assert page.description == "M 42 by me"
+        assert page.tags["XResolution"].value == (300, 1)
+        assert "nox" in page.tags["Software"].value
+
+
+def test_contract_7_files_input_unchanged_and_output_whole(
+    stand_in: StarRemover, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.fits"
+    _rich_file(path, make("mono", "f4"))
+    before = path.read_bytes()
+    outputs = batch.plan_outputs(path, None, stars=True)
+    steps = batch.iter_file(path, outputs, stand_in)
+    next(steps)
+    steps.close()  # cancelled: nothing is left
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.fits"]
+    batch.run_file(path, remover=stand_in, stars=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "in.fits",
+        "in_starless.fits",
+        "in_stars.fits",
+    ]
+    assert path.read_bytes() == before
+
+
+def test_contract_7_files_nothing_is_overwritten_unasked(
+    stand_in: StarRemover, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "in.fits", tmp_path / "in_starless.fits"
+    fits.writeto(path, make("mono", "f4"))
+    out.write_text("mine")
+    with pytest.raises(OutputError, match=r"in_starless\.fits: exists already; give --overwrite"):
+        batch.run_file(path, remover=stand_in)
+    assert out.read_text() == "mine"
+    batch.run_file(path, remover=stand_in, overwrite=True)
+    assert fits.getheader(out)["NOXVER"]
+    with pytest.raises(OutputError, match="is the input itself"):
+        batch.run_file(path, path, remover=stand_in, overwrite=True)
+
+
+def test_contract_7_files_made_meanwhile_are_safe(stand_in: StarRemover, tmp_path: Path) -> None:
+    path = tmp_path / "in.fits"
+    fits.writeto(path, make("mono", "f4"))
+    outputs = batch.plan_outputs(path, None)
+    steps = batch.iter_file(path, outputs, stand_in)
+    next(steps)
+    outputs.starless.write_text("another program's")
+    with pytest.raises(OutputError, match="made by another program"):
+        list(steps)
+    assert outputs.starless.read_text() == "another program's"
+
+
+@pytest.mark.skipif(not shutil.which("mount") or os.geteuid() != 0, reason="needs root to mount")
+def test_contract_7_files_disk_full(stand_in: StarRemover, tmp_path: Path) -> None:
+    import subprocess
+
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        path = tmp_path / "in.tif"
+        tifffile.imwrite(path, make("mono", "f4")[0])
+        with pytest.raises(OutputError, match=r"small.*: cannot be written.*free some space"):
+            batch.run_file(path, small / "out.tif", remover=stand_in)
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_contract_8_honesty(stand_in: StarRemover, tmp_path: Path) -> None:
+    path = tmp_path / "in.fits"
+    fits.writeto(path, (make("mono", "f4") ** 4 * 2000 + 500).astype("u2"))
+    report = json.loads(json.dumps(batch.run_file(path, remover=stand_in)))
+    assert report["device"] == "cpu"
+    assert report["stretch"]["kind"] in ("auto", "none")
+    assert report["stretch"]["reason"]
+    assert len(report["stretch"]["midtones"]) == 1
+    assert report["model"]["name"] == "stand-in"
+    assert report["seconds"]["total"] > 0
+    assert 0 < report["changed_share"] < 1
+
+
+def test_contract_8_honesty_a_device_that_fails_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import onnxruntime
+
+    from nox_runtime import model
+
+    real = onnxruntime.InferenceSession
+
+    def without_gpu(path: str, options: object, providers: list[str]) -> object:
+        assert providers[0] == "CUDAExecutionProvider"
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers",
+        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )  # fmt: skip
+    monkeypatch.setattr(onnxruntime, "InferenceSession", without_gpu)
+    loaded = model.load_model(device="auto")
+    assert loaded.device == "cpu"
+    assert loaded.notes == ["cuda could not be started; running on the CPU"]

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import StandIn, starry
+
+from nox_runtime.engine import Layout, count_tiles, iter_residual
+
+
+def _whole(picture: np.ndarray, tile: int, channels: int = 3) -> np.ndarray:
+    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        assert 0 <= y0 < y1 <= picture.shape[1]
+        assert 0 <= x0 < x1 <= picture.shape[2]
+        return picture[:, y0:y1, x0:x1]
+
+    layout = Layout(channels, 32, 32, tile)
+    out = np.full(picture.shape, np.nan, np.float32)
+    steps = list(iter_residual(read, picture.shape, StandIn(), layout))
+    for i, step in enumerate(steps):
+        assert (step.done, step.total) == (i + 1, len(steps))
+        if step.residual is not None:
+            rows = slice(step.start, step.start + step.residual.shape[1])
+            assert np.isnan(out[:, rows]).all()
+            out[:, rows] = step.residual
+    assert len(steps) == count_tiles(*picture.shape[1:], layout)
+    return out
+
+
+@pytest.mark.parametrize("tile", [128, 160, 256])
+def test_contract_5_result_does_not_depend_on_tiles(tile: int) -> None:
+    picture = starry(300, 410, 3).astype(np.float32)
+    one, many = _whole(picture, 4096), _whole(picture, tile)
+    assert not np.isnan(many).any()
+    np.testing.assert_allclose(many, one, atol=1e-5)
+
+
+def test_zero_stays_zero_through_the_blend() -> None:
+    picture = starry(300, 410, 3).astype(np.float32)
+    one, many = _whole(picture, 4096), _whole(picture, 128)
+    np.testing.assert_array_equal(one == 0, many == 0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (5, 400), (33, 31)])
+def test_any_size_and_channels(channels: int, size: tuple[int, int]) -> None:
+    picture = starry(*size, channels).astype(np.float32)
+    assert _whole(picture, 128).shape == picture.shape
+
+
+def test_mono_model_on_colour() -> None:
+    picture = starry(90, 90, 3).astype(np.float32)
+    each = np.concatenate([_whole(picture[c : c + 1], 512, 1) for c in range(3)])
+    np.testing.assert_allclose(_whole(picture, 512, 1), each, atol=1e-6)

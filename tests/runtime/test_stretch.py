@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nox_runtime.stretch import Stretch, choose, midtones, mtf, nominal_range, statistics
+
+MIDTONES = st.floats(0.0005, 0.9995)
+
+
+@given(MIDTONES)
+def test_mtf_keeps_the_ends_and_puts_midtones_at_a_half(m: float) -> None:
+    np.testing.assert_allclose(mtf(np.array([0.0, m, 1.0]), m), [0, 0.5, 1], atol=1e-12)
+
+
+@given(MIDTONES, st.floats(0, 1))
+def test_mtf_has_an_exact_inverse(m: float, x: float) -> None:
+    assert float(mtf(mtf(np.float64(x), m), 1 - m)) == pytest.approx(x, abs=1e-10)
+
+
+def test_midtones_bring_the_background_to_the_target() -> None:
+    m = midtones(0.003, 0.25)
+    assert float(mtf(np.float64(0.003), m)) == pytest.approx(0.25, abs=1e-12)
+
+
+def test_siril_parameters_of_a_known_channel() -> None:
+    # median 0.01 and MAD 0.0004: c0 = 0.01 - 2.8 * 1.4826 * 0.0004 = 0.0083395
+    values = np.array([0.0092, 0.0096, 0.01, 0.0104, 0.0108] * 20 + [0.9])
+    made = choose("mtf", statistics(values[None].astype("f4")))
+    c0 = 0.01 - 2.8 * 1.482602218505602 * 0.0004
+    assert made.black[0] == pytest.approx(c0, rel=1e-5)
+    assert made.midtones[0] == pytest.approx(midtones((0.01 - c0) / (1 - c0)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "expected"),
+    [
+        ("u1", 3, 250, (0, 255)),
+        ("u2", 3, 250, (0, 65535)),
+        ("f4", 0.0, 1.0, (0, 1)),
+        ("f4", -0.01, 1.2, (0, 1)),
+        ("f4", -5, 900, (-5, 900)),
+        ("i2", 20, 5000, (0, 5000)),
+        ("f4", 0, 0, (0, 1)),
+    ],
+)
+def test_nominal_range(dtype: str, low: float, high: float, expected: tuple) -> None:
+    assert nominal_range(np.dtype(dtype), low, high) == expected
+
+
+def _linear(dtype: str = "u2") -> np.ndarray:
+    rng = np.random.default_rng(0)
+    sky = rng.normal(800, 20, (3, 80, 90))
+    sky[:, 30:34, 40:44] += 30000
+    return sky.clip(0, 65535).astype(dtype)
+
+
+def test_auto_stretches_linear_data_and_says_why() -> None:
+    made = choose("auto", statistics(_linear()))
+    assert made.kind == "auto"
+    assert made.reason.startswith("linear")
+    assert 0.15 < np.median(made.forward(_linear())) < 0.35
+
+
+def test_auto_leaves_stretched_and_8_bit_pictures() -> None:
+    rng = np.random.default_rng(0)
+    shown = rng.normal(0.25, 0.05, (3, 80, 90)).clip(0, 1).astype("f4")
+    assert choose("auto", statistics(shown)).kind == "none"
+    faint = np.full((1, 50, 50), 3, np.uint8)
+    assert "8-bit" in choose("auto", statistics(faint)).reason
+
+
+def test_unknown_stretch_names_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"stretch is 'log'; it must be one of auto, none, mtf"):
+        choose("log", statistics(_linear()))
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("kind", ["auto", "none", "mtf"])
+def test_nothing_taken_is_bit_identical(dtype: str, kind: str) -> None:
+    picture = _linear(dtype)
+    made = choose(kind, statistics(picture))
+    same = made.subtract(picture, np.zeros(picture.shape, np.float32))
+    assert same.dtype == picture.dtype
+    assert same.tobytes() == picture.tobytes()
+
+
+@given(st.floats(0.002, 0.4), st.floats(0, 0.9), st.floats(0, 1))
+def test_subtract_is_the_inverse_of_the_stretched_difference(
+    m: float, share: float, value: float
+) -> None:
+    stretch = Stretch("mtf", (100.0,), (60000.0,), (m,))
+    x = np.array([[[100 + 59900 * value]]])
+    taken = (stretch.forward(x) * share).astype(np.float32)
+    left = stretch.forward(stretch.subtract(x, taken))
+    np.testing.assert_allclose(left, stretch.forward(x) - taken, atol=2e-6)
+
+
+def test_what_is_above_white_goes_with_the_star() -> None:
+    stretch = Stretch("none", (0.0,), (1.0,), (0.5,))
+    x = np.array([[[1.4, 1.4, 1.4]]])
+    out = stretch.subtract(x, np.array([[[0.0, 1e-6, 0.5]]], np.float32))
+    np.testing.assert_allclose(out, [[[1.4, 1.4, 0.5]]], atol=1e-4)
+
+
+def test_a_constant_picture_is_no_trouble() -> None:
+    for value in (0.0, 0.5, 1.0, 1000.0):
+        flat = np.full((1, 20, 20), value, np.float32)
+        made = choose("auto", statistics(flat))
+        assert np.isfinite(made.forward(flat)).all()
+    nothing = np.full((1, 20, 20), np.nan, np.float32)
+    assert np.isfinite(choose("mtf", statistics(nothing)).midtones).all()

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nox_runtime.tiling import Span, reflected, spans
+
+AXES = st.tuples(
+    st.integers(1, 3000), st.integers(64, 700), st.integers(0, 150), st.sampled_from([1, 16, 32])
+)
+
+
+@given(AXES)
+def test_weights_cover_every_pixel_once(axis: tuple[int, int, int, int]) -> None:
+    length, tile, margin, multiple = axis
+    total = np.zeros(length, np.float64)
+    for span in spans(length, tile, margin, multiple):
+        assert 0 <= span.write_start < span.write_stop <= length
+        total[span.write_start : span.write_stop] += span.weights()
+    np.testing.assert_allclose(total, 1.0, atol=1e-6)
+
+
+@given(AXES)
+def test_reads_are_whole_multiples_on_one_grid(axis: tuple[int, int, int, int]) -> None:
+    length, tile, margin, multiple = axis
+    for span in spans(length, tile, margin, multiple):
+        assert span.read_start % multiple == 0
+        assert (span.read_stop - span.read_start) % multiple == 0
+
+
+@given(AXES)
+def test_every_written_pixel_has_its_margin_or_the_pictures_edge(
+    axis: tuple[int, int, int, int],
+) -> None:
+    length, tile, margin, multiple = axis
+    edge = min(margin, multiple)
+    for span in spans(length, tile, margin, multiple):
+        assert span.read_start <= max(span.write_start - margin, -edge)
+        assert span.read_stop >= min(span.write_stop + margin, length + edge)
+
+
+@given(AXES)
+def test_rows_become_final_in_order(axis: tuple[int, int, int, int]) -> None:
+    length, tile, margin, multiple = axis
+    tiles = spans(length, tile, margin, multiple)
+    for one, two in itertools.pairwise(tiles):
+        assert two.write_start == one.final_stop
+    assert tiles[-1].final_stop == length
+
+
+@given(AXES)
+def test_tiles_are_hardly_larger_than_asked_for(axis: tuple[int, int, int, int]) -> None:
+    length, tile, margin, multiple = axis
+    least = 2 * -(-margin // multiple) * multiple + 4 * multiple + 32
+    for span in spans(length, max(tile, least), margin, multiple)[:-1]:
+        assert span.read_stop - span.read_start <= max(tile, least) + 2 * multiple + 32
+
+
+@given(st.integers(1, 50), st.integers(-120, 0), st.integers(1, 170))
+def test_reflection_is_numpys(length: int, start: int, stop: int) -> None:
+    padded = np.pad(np.arange(length), (-start, max(0, stop - length)), mode="reflect")
+    np.testing.assert_array_equal(reflected(start, stop, length), padded[: stop - start])
+
+
+def test_a_span_reads_well() -> None:
+    assert repr(Span(-32, 96, 0, 60, 0, 16)) == "Span(read -32:96, write 0:60, fades 0+16)"
