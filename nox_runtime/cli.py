@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -251,6 +252,8 @@ def _complain(error: NoxError) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `nox-runtime`; return its exit code (0 all done, 1 some failed, 2 usage)."""
     args = _parser().parse_args(argv)
+    # tifffile logs what it raises as well; one line is enough.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     try:
         return int(args.call(args))
     except UsageError as error:

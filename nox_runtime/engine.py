@@ -84,13 +84,16 @@ def _residual(model: Runs, window: np.ndarray, channels: int) -> np.ndarray:
     """Light to take away from one tile, whatever the channels of either side."""
     have = len(window)
     if have == channels:
-        return window - np.clip(model(window[None])[0], 0.0, 1.0)
-    if have == 1:  # three equal channels; their mean, and 0 where all are 0
-        made = np.clip(model(np.repeat(window, channels, axis=0)[None])[0], 0.0, 1.0)
-        return np.mean(window - made, axis=0, keepdims=True, dtype=np.float32)
-    if channels == 1:
-        return window - np.clip(model(window[:, None])[:, 0], 0.0, 1.0)
-    raise ValueError(f"a picture of {have} channels does not fit a model of {channels}")
+        made = model(window[None])[0]
+    elif channels == 1:
+        made = model(window[:, None])[:, 0]
+    elif have == 1:
+        made = model(np.repeat(window, channels, axis=0)[None])[0]
+    else:
+        raise ValueError(f"a picture of {have} channels does not fit a model of {channels}")
+    residual: np.ndarray = window - np.clip(made, 0.0, 1.0)
+    # Three equal channels stand for one: their mean, which is 0 where all are 0.
+    return residual if len(residual) == have else residual.mean(axis=0, keepdims=True)
 
 
 def iter_residual(

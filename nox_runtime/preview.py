@@ -42,7 +42,8 @@ class Preview:
         for i, rows in enumerate((shown, shown - residual)):
             clean = np.nan_to_num(rows.clip(0, 1))
             sums = np.add.reduceat(clean, self._starts, axis=2)
-            np.add.at(self._sums[i], (slice(None), y), sums)
+            for c, channel in enumerate(sums):
+                np.add.at(self._sums[i, c], y, channel)
         np.add.at(self._rows, y, 1)
 
     def picture(self) -> np.ndarray:

@@ -152,7 +152,7 @@ class Stretch:
     midtones: tuple[float, ...]
     reason: str = ""
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
 
@@ -220,8 +220,8 @@ class Stretch:
 def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype.kind in "ui":
         info = np.iinfo(dtype)
-        return np.clip(np.rint(values), info.min, info.max).astype(dtype)
-    return values.astype(dtype)
+        return np.asarray(np.clip(np.rint(values), info.min, info.max), dtype)
+    return np.asarray(values, dtype)
 
 
 def _channel(

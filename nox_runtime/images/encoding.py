@@ -76,22 +76,22 @@ class Encoding:
         """Physical values of the numbers in the file."""
         if self.unsigned:  # flipping the highest bit adds half the range
             bits = raw.astype(raw.dtype.newbyteorder("=")).view(self.dtype)
-            return bits ^ self.dtype.type(_UNSIGNED[self.bitpix])
+            return np.asarray(bits ^ self.dtype.type(_UNSIGNED[self.bitpix]))
         if self.dtype == raw.dtype.newbyteorder("="):
             return raw.astype(self.dtype)
         values = raw.astype("f8") * self.bscale + self.bzero
         if self.blank is not None:
             values[raw == self.blank] = np.nan
-        return values
+        return np.asarray(values)
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         """The numbers for the file; the inverse of `decode`."""
         if self.unsigned:
             flipped = values.astype(self.dtype) ^ self.dtype.type(_UNSIGNED[self.bitpix])
-            return flipped.view(f"i{self.bitpix // 8}").astype(self.raw_dtype)
+            return np.asarray(flipped.view(f"i{self.bitpix // 8}"), self.raw_dtype)
         if values.dtype == self.raw_dtype.newbyteorder("=") and self.dtype == values.dtype:
-            return values.astype(self.raw_dtype)
-        raw = (values.astype("f8") - self.bzero) / self.bscale
+            return np.asarray(values, self.raw_dtype)
+        raw: np.ndarray = (values.astype("f8") - self.bzero) / self.bscale
         if self.bitpix > 0:
             limits = np.iinfo(self.raw_dtype.newbyteorder("="))
             gaps = np.isnan(raw)

@@ -71,6 +71,8 @@ class RasterSource(Source):
 
         with tifffile.TiffFile(self.path) as file:
             pages = [p for p in file.pages if not p.is_reduced]  # type: ignore[union-attr]
+            if not pages:
+                raise ValueError("no page in it")
             if len(pages) != 1:
                 raise ImageError(
                     f"{self.path}: holds {len(pages)} pages; split it and give one page a file"
@@ -173,10 +175,9 @@ class RasterSink(Sink):
     def _write_png(self, planes: np.ndarray) -> None:
         import imagecodecs
 
-        chunks = _png_chunks(imagecodecs.png_encode(planes, level=6))
-        self.temporary.write_bytes(
-            b"\x89PNG\r\n\x1a\n" + b"".join([chunks[0], *self.extras.png_chunks, *chunks[1:]])
-        )
+        first, *rest = _png_chunks(bytes(imagecodecs.png_encode(planes, level=6)))
+        parts = [b"\x89PNG\r\n\x1a\n", first, *self.extras.png_chunks, *rest]
+        self.temporary.write_bytes(b"".join(parts))
 
     def _write_tiff(self, planes: np.ndarray) -> None:
         import tifffile
