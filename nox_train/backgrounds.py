@@ -112,11 +112,11 @@ def sersic(
 def _knots(size: int, rng: np.random.Generator) -> np.ndarray:
     """Things that look a little like stars and must stay: galaxies and soft knots."""
     out = np.zeros((3, size, size))
-    for _ in range(rng.poisson(4)):
+    for _ in range(rng.poisson(8)):
         profile = sersic(
             size,
             radius=float(10 ** rng.uniform(0.7, 1.7)),
-            n=float(rng.uniform(0.7, 3.0)),
+            n=float(rng.uniform(0.7, 4.0)),
             axis_ratio=float(rng.uniform(0.2, 0.95)),
             angle=float(rng.uniform(0, np.pi)),
             x=float(rng.uniform(0, size)),
@@ -155,7 +155,7 @@ def procedural(size: int, rng: np.random.Generator, family: str | None = None) -
     picture = FAMILIES[family](size, rng)
     picture = picture / max(float(np.percentile(picture, 99.5)), 1e-6)
     picture = picture * rng.uniform(0.3, 0.9) + rng.uniform(0.02, 0.2)
-    if rng.random() < 0.6:
+    if rng.random() < 0.75:
         picture = picture + _knots(size, rng)
     return np.clip(picture, 0, 1).astype(np.float32)
 

@@ -101,11 +101,16 @@ def _head(
     picture: keras.KerasTensor, x: keras.KerasTensor, plan: GeneratorPlan
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     cell = plan.unshuffle**2
+    small = keras.initializers.VarianceScaling(0.01)  # begin near "remove nothing"
     if plan.head == "subtract":
-        x = layers.Conv2D(plan.channels * cell, 3, padding="same", name="residual")(x)
+        x = layers.Conv2D(
+            plan.channels * cell, 3, padding="same", kernel_initializer=small, name="residual"
+        )(x)
         residual = ops.depth_to_space(x, plan.unshuffle)
         return picture - ops.relu(residual), picture - residual
-    fill = layers.Conv2D(plan.channels * cell, 3, padding="same", name="fill")(x)
+    fill = layers.Conv2D(
+        plan.channels * cell, 3, padding="same", kernel_initializer=small, name="fill"
+    )(x)
     mask = layers.Conv2D(cell, 3, padding="same", name="mask")(x)
     fill = ops.depth_to_space(fill, plan.unshuffle)
     mask = ops.depth_to_space(mask, plan.unshuffle)

@@ -198,9 +198,9 @@ def diffraction(
             field_ = field_ * np.exp(2j * np.pi * np.where(amplitude > 0, waves, 0.0))
         pattern = np.abs(fft.fftshift(fft.fft2(fft.ifftshift(field_)))) ** 2
         total += pattern / pattern.sum()
-    # The FFT puts the centre on sub-pixel n // 2, a corner of the middle pixel
-    # when oversample is even; half a pixel back puts it on the pixel's centre.
-    shift = (oversample - 1) / 2
+    # The FFT puts the centre on sub-pixel n // 2; it belongs in the middle of the
+    # sub-pixels of pixel size // 2.
+    shift = size // 2 * oversample + (oversample - 1) / 2 - n // 2
     if shift:
         k = fft.fftfreq(n)
         phase = np.exp(-2j * np.pi * shift * (k[:, None] + k[None, :]))
@@ -279,10 +279,13 @@ class Optics:
 def random_optics(rng: np.random.Generator, *, mono: bool = False) -> Optics:
     """Draw a telescope, a night and a camera such as amateurs have.
 
-    A fifth of the widths are below 1.8 px (undersampled), half of the telescopes
-    show diffraction, and of those with a secondary most have four vanes.
+    Two fifths of the widths are below 1.8 px: wide fields, and pictures made smaller
+    for the web.  Half of the telescopes show diffraction, and of those with a
+    secondary most have four vanes.
     """
     fwhm = float(np.exp(rng.normal(np.log(2.8), 0.45)).clip(1.1, 9.0))
+    if rng.random() < 0.35:
+        fwhm = float(rng.uniform(0.5, 1.8))
     newton = rng.random() < 0.45
     vanes = int(rng.choice([0, 3, 4, 4, 4, 6])) if newton else 0
     diffracts = newton or rng.random() < 0.2
@@ -304,7 +307,7 @@ def random_optics(rng: np.random.Generator, *, mono: bool = False) -> Optics:
         angle=float(rng.uniform(0, np.pi)),
         width_ratio=tuple(ratio.clip(0.7, 2.0).tolist()),
         shift=tuple(map(tuple, shift.tolist())),
-        lambda_over_d=float(rng.uniform(0.6, 2.2)) if diffracts else 0.0,
+        lambda_over_d=float(rng.uniform(0.62, max(0.8, min(2.2, fwhm)))) if diffracts else 0.0,
         obstruction=float(rng.uniform(0.2, 0.45)) if newton else 0.0,
         vanes=vanes,
         vane_width=float(rng.uniform(0.003, 0.02)),

@@ -114,10 +114,10 @@ def compose(
     gain = sigma * sigma * shot_share / max(sky, 1e-6)
     correlation = float(rng.choice([0.0, rng.uniform(0.3, 1.0)]))
     linear = linear + sensor.noise(linear, read, gain, rng, correlation=correlation, mono=mono)
-    if rng.random() < 0.15:  # hot pixels and cosmic rays are no stars: they stay
+    if rng.random() < 0.05 and not mono:  # hot pixels are no stars: they stay
         for _ in range(rng.poisson(6)):
             y, x = rng.integers(0, size, 2)
-            linear[slice(None) if mono else rng.integers(3), y, x] += rng.uniform(0.02, 1)
+            linear[rng.integers(3), y, x] += rng.uniform(0.02, 1)
 
     faint_sigma = _log_uniform(rng, 1.0, 15.0)
     brightest = min(faint_sigma * sigma / faintest, 10 ** rng.uniform(0.0, 2.3))
@@ -126,11 +126,17 @@ def compose(
     low = 0.0
     if rng.random() < 0.4:  # shadows clipped near the sky, as automatic stretches do
         low = max(0.0, level - rng.uniform(1.0, 5.0) * grain)
+    amount = float(rng.uniform(0.2, 2.0)) if rng.random() < 0.25 else 0.0
+    radius = float(rng.uniform(0.6, 1.6))
 
     def developed(light_: np.ndarray) -> np.ndarray:
         display = mtf(np.clip(sensor.shoulder(light_, knee), 0, 1), m)
         display = np.clip((display - low) / (1.0 - low), 0, 1)
-        return np.clip(curve(display), 0, 1).astype(np.float32)
+        display = np.clip(curve(display), 0, 1)
+        if amount:  # unsharp masking draws dark rings round stars, and round stars only
+            soft = ndimage.gaussian_filter(display, (0, radius, radius))
+            display = np.clip(display + amount * (display - soft), 0, 1)
+        return display.astype(np.float32)
 
     target = developed(linear)
     # Scenes that are nearly all star dominate the loss and teach nothing.
@@ -146,7 +152,7 @@ def compose(
     parameters = {
         "midtones": m, "grain": grain, "sigma": sigma, "gain": gain,
         "correlation": correlation, "brightest": brightest, "knee": knee,
-        "shadows": low, "mono": mono,
+        "shadows": low, "mono": mono, "sharpening": amount, "radius": radius,
     }  # fmt: skip
     return Scene(input_, target, parameters)
 
@@ -163,12 +169,11 @@ def _random_curve(rng: np.random.Generator):  # type: ignore[no-untyped-def]
     return lambda y: y
 
 
-def star_footprint(scene: Scene, threshold: float = 0.02) -> np.ndarray:
-    """Where stars changed a scene by more than `threshold` of the display range.
+def shrunk(scene: Scene) -> Scene:
+    """A scene at half its size, each pixel the mean of four."""
 
-    Returns
-    -------
-    ndarray of bool, shape (size, size)
-    """
-    changed = np.abs(scene.input - scene.target).max(axis=0) > threshold
-    return ndimage.binary_opening(changed, iterations=1)
+    def half(picture: np.ndarray) -> np.ndarray:
+        c, h, w = picture.shape
+        return picture.reshape(c, h // 2, 2, w // 2, 2).mean(axis=(2, 4))
+
+    return Scene(half(scene.input), half(scene.target), {**scene.parameters, "shrunk": True})

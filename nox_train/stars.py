@@ -155,18 +155,22 @@ class Population:
     mono: bool = False
 
 
-def random_population(rng: np.random.Generator) -> Population:
-    """Draw a field: density from 300 to 25,000 a megapixel, one in five mono."""
+def random_population(rng: np.random.Generator, fwhm: float, *, mono: bool = False) -> Population:
+    """Draw a field for stars `fwhm` pixels wide.
+
+    Density is from 300 a megapixel to 25,000 at a width of 2.8 px, more where stars
+    are narrower, 60,000 at the most.
+    """
     clustered = rng.random() < 0.2
+    densest = min(4.78, 4.4 + 1.5 * np.log10(2.8 / fwhm))
     return Population(
-        density=float(10 ** rng.uniform(2.5, 4.4)),
+        density=float(10 ** rng.uniform(2.5, densest)),
         slope=float(rng.uniform(0.45, 1.3)),
         dynamic_range=float(10 ** rng.uniform(2.3, 5.0)),
         temperature=float(rng.uniform(3800, 8500)),
         temperature_spread=float(rng.uniform(0.1, 0.5)),
         saturation=float(rng.uniform(0.3, 1.6)),
         cluster_share=float(rng.uniform(0.2, 0.9)) if clustered else 0.0,
-        mono=bool(rng.random() < 0.2),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -157,7 +158,8 @@ class Trainer:
         tqdm.write(
             f"step {p['step']}: loss {loss:.5f}, PSNR {scores['psnr']:.2f} dB, on stars "
             f"{scores['psnr_stars']:.2f} dB, elsewhere {scores['psnr_sky']:.2f} dB, "
-            f"{scores['removed']:.1%} of star light removed"
+            f"{scores['removed']:.1%} of star light removed",
+            file=sys.stderr,
         )
         if scores["psnr_stars"] > p["best"]:
             p["best"] = float(scores["psnr_stars"])
@@ -170,6 +172,8 @@ class Trainer:
         bank = dataset.build_bank(self.folder.parent / _bank_name(plan.bank), plan.bank)
         other = dataset.build_bank(self.folder.parent / _bank_name(plan.held_out), plan.held_out)
         held_out = ValidationSet(dataset.Bank(other))
+        if p.get("held_out") != other.name:  # scores on other scenes do not compare
+            p["held_out"], p["best"] = other.name, -1.0
         batches = dataset.stream(
             bank, seed=plan.seed, start=p["step"], count=plan.batch, size=plan.size
         )

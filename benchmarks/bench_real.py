@@ -1,0 +1,96 @@
+"""Stars left on real pictures: what DAOStarFinder finds before and after.
+
+    python benchmarks/bench_real.py FOLDER_OR_FILE ... [--model FILE] [--out FOLDER]
+
+Without arguments: ../shared/data/astro beside the checkout.  A source counts if
+its peak stands 10 standard deviations of the input's background above it; both
+searches use the threshold and the width measured on the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from _environment import describe
+from astropy.stats import mad_std
+from photutils.background import Background2D, MedianBackground
+from photutils.detection import DAOStarFinder
+
+from nox_runtime import StarRemover, batch
+from nox_runtime.errors import NoxError
+from nox_runtime.images import open_image
+
+SIGMAS = 10.0
+FWHM = 3.0
+DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "astro"
+
+
+def luminance(path: Path | str) -> np.ndarray:
+    """A picture's mean channel, float64, gaps filled with the median."""
+    with open_image(path) as source:
+        _, h, w = source.shape
+        grey = source.read(0, h, 0, w).astype(float).mean(axis=0)
+    return np.where(np.isfinite(grey), grey, np.nanmedian(grey[np.isfinite(grey)]))
+
+
+def flattened(grey: np.ndarray, box: int = 32) -> np.ndarray:
+    """Picture minus its slow background, so that nebulae are no sources."""
+    side = min(box, *(s // 2 for s in grey.shape))
+    slow = Background2D(grey, side, filter_size=3, bkg_estimator=MedianBackground())
+    return grey - slow.background
+
+
+def count(flat: np.ndarray, threshold: float) -> int:
+    """Sources of a star's width above a threshold."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = DAOStarFinder(threshold, FWHM)(flat)
+    return 0 if found is None else len(found)
+
+
+def measure(path: Path, remover: StarRemover, out: Path) -> tuple[int, int, float]:
+    """Sources before and after, and the standard deviation they are counted in."""
+    report = batch.run_file(path, out, remover=remover, overwrite=True)
+    before = flattened(luminance(path))
+    sigma = float(mad_std(before))
+    after = flattened(luminance(report["outputs"]["starless"]))
+    return count(before, SIGMAS * sigma), count(after, SIGMAS * sigma), sigma
+
+
+def main() -> int:
+    """Print a line a picture and the median."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("paths", nargs="*", type=Path, default=[DEFAULT])
+    parser.add_argument("--model")
+    parser.add_argument("--out", type=Path, help="keep the starless pictures here")
+    args = parser.parse_args()
+    files = [f for p in args.paths for f in (sorted(p.iterdir()) if p.is_dir() else [p])]
+    remover = StarRemover(args.model)
+    facts = remover.model.facts
+    print(describe())
+    print(f"model {facts.name} {facts.version}, {facts.training}")
+    print(f"{'picture':44} {'before':>7} {'after':>6} {'removed':>8}")
+    shares = []
+    with tempfile.TemporaryDirectory() as scratch:
+        out = args.out or Path(scratch)
+        out.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            try:
+                before, after, _ = measure(path, remover, out)
+            except NoxError as error:
+                print(f"{path.name:44} {error}", file=sys.stderr)
+                continue
+            share = 1 - after / before if before else float("nan")
+            shares.append(share)
+            print(f"{path.name[:44]:44} {before:7} {after:6} {share:8.1%}", flush=True)
+    print(f"{'median':44} {'':7} {'':6} {np.nanmedian(shares):8.1%}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
