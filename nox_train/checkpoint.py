@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ import keras
 import numpy as np
 
 from nox_train.networks import GeneratorPlan, build_generator
+
+#: Key of the network's plan in the metadata of an exported model.
+PLAN_KEY = "nox_train.plan"
 
 
 @dataclass
@@ -74,6 +78,36 @@ class Checkpoint:
                 "give the best.npz or latest.npz of a training's folder"
             ) from error
         return cls(plan, facts["progress"], **kinds)
+
+    @classmethod
+    def from_onnx(cls, path: Path) -> Checkpoint:
+        """Read the weights back out of a model that nox-export wrote.
+
+        Raises
+        ------
+        ValueError
+            The model does not say what network it is.
+        """
+        import onnx
+
+        exported = onnx.load(str(path))
+        facts = {p.key: p.value for p in exported.metadata_props}
+        if PLAN_KEY not in facts:
+            raise ValueError(
+                f"{path}: does not say what network it is; give a model that nox-export wrote"
+            )
+        plan = GeneratorPlan.from_dict(json.loads(facts[PLAN_KEY]))
+        stored = {t.name: onnx.numpy_helper.to_array(t) for t in exported.graph.initializer}
+        convolutions = [n for n in exported.graph.node if n.op_type == "Conv"]
+        model = build_generator(plan)
+        for layer in (x for x in model.layers if x.get_weights()):
+            named = re.compile(rf"/{layer.name}(_\d+)?/")
+            node = next(n for n in convolutions if named.search(n.name))
+            kernel, *rest = (stored[name] for name in node.input[1:])
+            # A bias of zeros is left out of the graph.
+            bias = rest[0] if rest else np.zeros(kernel.shape[0], np.float32)
+            layer.set_weights([kernel.transpose(2, 3, 1, 0), bias])
+        return cls(plan, {"step": 0}, model.get_weights(), [], [])
 
     def build(self) -> keras.Model:
         """The generator with the averaged weights, ready for use."""

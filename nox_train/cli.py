@@ -55,7 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("-o", "--output", type=Path, required=True, help="folder of the training")
     fit.add_argument("--preset", choices=PRESETS, default="small")
     fit.add_argument("--backgrounds", metavar="FOLDER", help="star-free pictures (default: none)")
-    fit.add_argument("--start-from", type=Path, metavar="CHECKPOINT", help="first weights")
+    fit.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="CHECKPOINT|MODEL.onnx",
+        help="first weights, for instance those of the model that nox ships",
+    )
     fit.add_argument("--head", choices=("subtract", "compose"))
     fit.add_argument("--minutes", type=float, help="length of the training")
     fit.add_argument("--steps", type=int, help="length of the training, instead of --minutes")

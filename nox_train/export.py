@@ -7,6 +7,7 @@ output is checked against Keras before the file gets its name.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nox_runtime.model import ModelFacts
-from nox_train.checkpoint import Checkpoint
+from nox_train.checkpoint import PLAN_KEY, Checkpoint
 
 OPSET = 17
 #: The exported model may differ from Keras by no more than this.
@@ -43,7 +44,7 @@ def to_onnx(checkpoint: Checkpoint) -> Any:
     channels = checkpoint.plan.channels
 
     def picture_to_starless(picture: tf.Tensor) -> tf.Tensor:
-        return tf.identity(model(picture, training=False), name="starless")
+        return model(picture, training=False)
 
     signature = [tf.TensorSpec((None, None, None, channels), tf.float32, name="picture")]
     onnx_model, _ = tf2onnx.convert.from_function(
@@ -51,7 +52,7 @@ def to_onnx(checkpoint: Checkpoint) -> Any:
         input_signature=signature,
         opset=OPSET,
         inputs_as_nchw=["picture"],
-        outputs_as_nchw=["Identity:0", "starless:0"],
+        outputs_as_nchw=["Identity:0"],
     )
     _name(onnx_model, channels)
     kinds = sorted({node.op_type for node in onnx_model.graph.node})
@@ -201,7 +202,8 @@ def export(
         stretch="display range: mtf with midtones of 0.001 to 0.45, asinh, curves",
         training=training, licence=licence, weights_sha256=weights_sha256(model),
     )  # fmt: skip
-    onnx.helper.set_model_props(model, facts.to_metadata())
+    network = {PLAN_KEY: json.dumps(plan.as_dict())}
+    onnx.helper.set_model_props(model, facts.to_metadata() | network)
     model.doc_string = f"{name} {version}: star removal, {licence}"
     model.producer_name = "nox-export"
     onnx.checker.check_model(model)

@@ -98,7 +98,14 @@ class Trainer:
         if latest.exists():
             self._resume(Checkpoint.load(latest))
         elif start_from is not None:
-            self.model.set_weights(Checkpoint.load(start_from).build().get_weights())
+            read = Checkpoint.from_onnx if start_from.suffix == ".onnx" else Checkpoint.load
+            start = read(start_from)
+            if start.plan != plan.network:
+                raise ValueError(
+                    f"{start_from}: holds a network of another shape ({start.plan}); "
+                    "choose the preset that it was trained with"
+                )
+            self.model.set_weights(start.build().get_weights())
         self._trim_log()
 
     def _resume(self, checkpoint: Checkpoint) -> None:

@@ -93,6 +93,13 @@ def test_a_file_that_differs_from_keras_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weights_come_back_out_of_the_model(checkpoint: Path, exported: Path) -> None:
+    kept, again = Checkpoint.load(checkpoint), Checkpoint.from_onnx(exported)
+    assert again.plan == kept.plan
+    for a, b in zip(again.weights, kept.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_wrong_checkpoint_is_one_clear_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
