@@ -21,6 +21,9 @@ Reader = Callable[[int, int, int, int], np.ndarray]
 
 #: Side of the square a model is given at once, in pixels.
 DEFAULT_TILE = 1536
+#: Light below this share of the display range is left: a third of an 8-bit step.
+#: Networks take traces of it from most of the sky, where there is no star.
+DEAD_ZONE = 0.00135
 
 
 class Runs(Protocol):
@@ -92,8 +95,12 @@ def _residual(model: Runs, window: np.ndarray, channels: int) -> np.ndarray:
     else:
         raise ValueError(f"a picture of {have} channels does not fit a model of {channels}")
     residual: np.ndarray = window - np.clip(made, 0.0, 1.0)
-    # Three equal channels stand for one: their mean, which is 0 where all are 0.
-    return residual if len(residual) == have else residual.mean(axis=0, keepdims=True)
+    if len(residual) != have:  # three equal channels stand for one
+        residual = residual.mean(axis=0, keepdims=True)
+    # Nothing up to the dead zone, all from twice that on, and no step between.
+    size = np.abs(residual)
+    share = np.clip(size / DEAD_ZONE - 1.0, 0.0, 1.0)
+    return np.asarray(residual * share, np.float32)
 
 
 def iter_residual(

@@ -138,7 +138,8 @@ class Bank:
         j = int(rng.integers(len(self.backgrounds)))
         mono = self.mono[i]
         light = _window(self.fields[i], 2 * size, rng).astype(np.float32) / _LIGHT_SCALE
-        if rng.random() > SHRUNK:
+        room = min(self.backgrounds.shape[-1], self.fields.shape[-1])
+        if rng.random() > SHRUNK or 2 * size > room:
             return compose(self.backgrounds[j], light, self.faintest[i], rng, size=size, mono=mono)
         return shrunk(
             compose(self.backgrounds[j], light, self.faintest[i], rng, size=2 * size, mono=mono)

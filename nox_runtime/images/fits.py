@@ -234,6 +234,9 @@ class FitsSink(Sink):
         unwrapped = like is not None and like.compressed and "SIMPLE" in header
         self.index = 0 if unwrapped or not like else like.index
         self.checksums = "CHECKSUM" in header or "DATASUM" in header
+        if self.checksums:  # both have their place before pixels are written
+            for key in ("CHECKSUM", "DATASUM"):
+                header.setdefault(key, "0" * 16)
         text = header.tostring().encode("ascii")
         size = int(np.prod(source.shape)) * self.encoding.raw_dtype.itemsize
         with open(self.temporary, "wb") as out:
@@ -272,18 +275,31 @@ class FitsSink(Sink):
         self._pixels.flush()
         self._pixels = None
         if self.checksums:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                with fits.open(
-                    self.temporary, mode="update", do_not_scale_image_data=True,
-                    disable_image_compression=True,
-                ) as hdus:  # fmt: skip
-                    hdus[self.index].add_checksum()
+            self._write_checksum()
         if self.path.name.lower().endswith(".gz"):
             packed = self.temporary.with_suffix(".gz.part")
             with open(self.temporary, "rb") as plain, gzip.open(packed, "wb", 6) as out:
                 shutil.copyfileobj(plain, out, 1 << 20)
             packed.replace(self.temporary)
+
+    def _write_checksum(self) -> None:
+        """Make CHECKSUM and DATASUM anew, in this header alone.
+
+        Saving through astropy would date those of all other HDUs anew as well.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(
+                self.temporary, memmap=True, do_not_scale_image_data=True,
+                disable_image_compression=True,
+            ) as hdus:  # fmt: skip
+                hdus[self.index].add_checksum()
+                text = hdus[self.index].header.tostring().encode("ascii")
+                at = hdus.fileinfo(self.index)["hdrLoc"]
+        assert at + len(text) == self._data, "a checksum never changes a header's length"
+        with open(self.temporary, "r+b") as file:
+            file.seek(at)
+            file.write(text)
 
     def abandon(self) -> None:
         """Remove the temporary file."""

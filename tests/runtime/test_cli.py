@@ -305,6 +305,8 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
         "import signal, sys\nfrom nox_runtime import engine, cli\n"
         "from nox_runtime.model import Model\n"
         "call = Model.__call__\n"
+        # Started in the background, a process inherits an ignored SIGINT.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def stopped(self, x):\n    signal.raise_signal(signal.SIGINT)\n    return call(self, x)\n"
         "Model.__call__ = stopped\n"
         f"sys.exit(cli.main(['run', {str(path)!r}]))"
