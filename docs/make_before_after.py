@@ -1,6 +1,6 @@
 """Make the README's picture: a 1:1 crop before and after, side by side.
 
-    python docs/make_before_after.py PHOTOGRAPH --at X Y [--size 640 480] [-o PICTURE]
+python docs/make_before_after.py PHOTOGRAPH --at X Y [--size 640 480] [-o PICTURE]
 """
 
 from __future__ import annotations
