@@ -17,7 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from nox_train.networks import GeneratorPlan, build_generator
+from nox_train.networks import build_generator
+from nox_train.plans import GeneratorPlan
 
 #: Key of the network's plan in the metadata of an exported model.
 PLAN_KEY = "nox_train.plan"

@@ -84,12 +84,23 @@ def _sample(args: argparse.Namespace) -> int:
     return 0
 
 
+def _missing(error: ImportError) -> int:
+    print(
+        f"nox-train: error: {error.name} is not installed; "
+        "install what training needs with pip install 'astronox[train]'",
+        file=sys.stderr,
+    )
+    return 1
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run `nox-train`; return its exit code."""
     _quiet_tensorflow()
     args = _parser().parse_args(argv)
     try:
         return int(args.run(args))
+    except ImportError as error:
+        return _missing(error)
     except (ValueError, OSError, FloatingPointError, NotImplementedError) as error:
         print(f"nox-train: error: {error}", file=sys.stderr)
         return 1
@@ -112,15 +123,17 @@ def export_main(argv: list[str] | None = None) -> int:
     onnx.add_argument("--model-version", default="0.1.0", metavar="VERSION")
     onnx.add_argument("--licence", default="MIT", help="SPDX expression (default: MIT)")
     args = parser.parse_args(argv)
-    from nox_train.export import export
-
     try:
+        from nox_train.export import export
+
         if not args.checkpoint.exists():
             raise FileNotFoundError(f"{args.checkpoint}: no such checkpoint; check the name")
         facts = export(
             args.checkpoint, args.output, name=args.name or args.output.stem,
             version=args.model_version, licence=args.licence,
         )  # fmt: skip
+    except ImportError as error:
+        return _missing(error)
     except (ValueError, OSError) as error:
         print(f"nox-export: error: {error}", file=sys.stderr)
         return 1

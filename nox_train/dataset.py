@@ -13,13 +13,14 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from nox_train import backgrounds, psf, stars
+from nox_train.plans import BankPlan
 from nox_train.scenes import Scene, compose, shrunk
 
 #: Factor of the light stored as float16: keeps wings 1e-10 of the peak.
@@ -27,24 +28,6 @@ _LIGHT_SCALE = 1024.0
 #: Share of the scenes that are made at twice the size and shrunk, as pictures for
 #: the web are: tiny, sharp stars.
 SHRUNK = 0.2
-
-
-@dataclass(frozen=True)
-class BankPlan:
-    """What a bank is made of; equal plans make equal banks.
-
-    ``pictures`` is a folder of star-free pictures, or empty for none; a share of
-    ``invented`` of the backgrounds is procedural in any case.
-    """
-
-    seed: int = 2
-    fields: int = 160
-    field_size: int = 1024
-    backgrounds: int = 480
-    background_size: int = 512
-    invented: float = 0.5
-    pictures: str = ""
-    held_out: bool = False
 
 
 def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:

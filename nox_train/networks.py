@@ -6,56 +6,10 @@ Keras backend.  Data are channels last here; the exported model is NCHW.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 import keras
 from keras import layers, ops
 
-HEADS = ("subtract", "compose")
-
-
-@dataclass(frozen=True)
-class GeneratorPlan:
-    """The shape of a generator; equal plans build equal networks.
-
-    Attributes
-    ----------
-    widths : tuple of int
-        Channels at each level, from the finest (the picture unshuffled once) down.
-    bottom_blocks : int
-        Residual blocks at the coarsest level; every other level has one on the
-        way down and one on the way up.
-    unshuffle : int
-        Side of the pixel blocks turned into channels before the first level.
-    channels : int
-        Of the picture, 3 or 1.
-    head : {'subtract', 'compose'}
-        ``x - relu(r)``, or ``x + mask d`` with a mask of 0 to 1 and a signed d.
-    """
-
-    widths: tuple[int, ...] = (32, 64, 128, 192, 192)
-    bottom_blocks: int = 2
-    unshuffle: int = 2
-    channels: int = 3
-    head: str = "subtract"
-
-    def __post_init__(self) -> None:
-        if self.head not in HEADS:
-            raise ValueError(f"head is {self.head!r}; it must be one of {HEADS}")
-
-    @property
-    def multiple(self) -> int:
-        """Sides of a picture must be multiples of this."""
-        return self.unshuffle * 2 ** (len(self.widths) - 1)
-
-    def as_dict(self) -> dict:
-        """For JSON; `from_dict` reads it back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, facts: dict) -> GeneratorPlan:
-        """Read what `as_dict` wrote."""
-        return cls(**{**facts, "widths": tuple(facts["widths"])})
+from nox_train.plans import GeneratorPlan
 
 
 def _block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:

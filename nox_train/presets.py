@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nox_train.dataset import BankPlan
-from nox_train.networks import GeneratorPlan
-from nox_train.training import TrainingPlan
+from nox_train.plans import BankPlan, GeneratorPlan, TrainingPlan
 
 _TINY_BANK = BankPlan(fields=4, field_size=512, backgrounds=8, background_size=256)
 

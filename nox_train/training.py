@@ -6,7 +6,7 @@ import csv
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,52 +17,13 @@ from tqdm import tqdm
 from nox_train import dataset, losses
 from nox_train.backends import make_step
 from nox_train.checkpoint import Checkpoint
-from nox_train.networks import GeneratorPlan, build_generator
+from nox_train.networks import build_generator
+from nox_train.plans import BankPlan, TrainingPlan
 from nox_train.validation import ValidationSet
 
 COLUMNS = (
     "step", "seconds", "megapixels", "rate", "loss", "psnr", "psnr_stars", "psnr_sky", "removed",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How to train.
-
-    Attributes
-    ----------
-    network : GeneratorPlan
-    bank, held_out : BankPlan
-        Scenes to train on and to validate with.
-    batch, size : int
-        Patches a step and their side in pixels.
-    minutes : float
-        Length of the training; the learning rate falls along a cosine to the end.
-    steps : int
-        The same in steps, where that is given (not 0).
-    rate : float
-        Highest learning rate, reached after 200 steps.
-    average : float
-        Momentum of the moving average of the weights.
-    seed : int
-    validate_every, checkpoint_every : float
-        Minutes.
-    """
-
-    network: GeneratorPlan = field(default_factory=GeneratorPlan)
-    bank: dataset.BankPlan = field(default_factory=dataset.BankPlan)
-    held_out: dataset.BankPlan = field(
-        default_factory=lambda: dataset.BankPlan(fields=24, backgrounds=72, held_out=True)
-    )
-    batch: int = 8
-    size: int = 192
-    minutes: float = 60.0
-    steps: int = 0
-    rate: float = 1e-3
-    average: float = 0.998
-    seed: int = 1
-    validate_every: float = 6.0
-    checkpoint_every: float = 2.0
 
 
 def learning_rate(plan: TrainingPlan, step: int, done: float) -> float:
@@ -214,7 +175,7 @@ class Trainer:
         return self.folder / "best.npz"
 
 
-def _bank_name(plan: dataset.BankPlan) -> str:
+def _bank_name(plan: BankPlan) -> str:
     import hashlib
 
     digest = hashlib.sha256(repr(sorted(asdict(plan).items())).encode()).hexdigest()

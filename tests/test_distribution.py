@@ -56,3 +56,8 @@ def test_the_wheel_works_from_an_empty_environment(wheel: Path, tmp_path: Path) 
         assert path.stat().st_size > 10_000
     help_ = subprocess.run([scripts / "nox-train", "--help"], capture_output=True, text=True)
     assert help_.returncode == 0, help_.stderr
+    command = [scripts / "nox-train", "fit", "--preset", "smoke", "-o", tmp_path / "run"]
+    fit = subprocess.run(command, capture_output=True, text=True)
+    assert fit.returncode == 1
+    assert "pip install 'astronox[train]'" in fit.stderr
+    assert "Traceback" not in fit.stderr

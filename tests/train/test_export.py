@@ -14,7 +14,8 @@ from nox_runtime.model import ModelFacts, find_model, load_model
 from nox_train import export as exporting
 from nox_train.checkpoint import Checkpoint
 from nox_train.cli import export_main
-from nox_train.networks import GeneratorPlan, build_generator
+from nox_train.networks import build_generator
+from nox_train.plans import GeneratorPlan
 
 NETWORK = GeneratorPlan(widths=(8, 12, 16), bottom_blocks=1)
 

@@ -17,9 +17,9 @@ keras = pytest.importorskip("keras")
 from nox_train import losses
 from nox_train.checkpoint import Checkpoint
 from nox_train.cli import main
-from nox_train.dataset import BankPlan
-from nox_train.networks import GeneratorPlan, build_generator
-from nox_train.training import Trainer, TrainingPlan, learning_rate
+from nox_train.networks import build_generator
+from nox_train.plans import BankPlan, GeneratorPlan, TrainingPlan
+from nox_train.training import Trainer, learning_rate
 
 NETWORK = GeneratorPlan(widths=(8, 8, 8), bottom_blocks=1)
 BANK = BankPlan(fields=2, field_size=512, backgrounds=3, background_size=256)
