@@ -12,6 +12,7 @@ from pathlib import Path
 def _quiet_tensorflow() -> None:
     """Keep TensorFlow's start-up chatter off the terminal; must precede its import."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
@@ -26,7 +27,7 @@ def _fit(args: argparse.Namespace) -> int:
     held_out = replace(plan.held_out, pictures=args.backgrounds or "")
     changes = {
         name: getattr(args, name)
-        for name in ("minutes", "steps", "rate", "batch", "size", "seed")
+        for name in ("minutes", "steps", "rate", "batch", "size", "seed", "workers", "precision")
         if getattr(args, name) is not None
     }
     plan = replace(plan, network=network, bank=bank, held_out=held_out, **changes)
@@ -68,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--batch", type=int, help="patches a step")
     fit.add_argument("--size", type=int, help="side of a patch, in pixels")
     fit.add_argument("--seed", type=int)
+    fit.add_argument("--workers", type=int, help="processes that make scenes")
+    fit.add_argument("--precision", choices=("float32", "bfloat16"), help="bfloat16 for GPUs")
     fit.set_defaults(run=_fit)
     sample = commands.add_parser("sample", help="write the sample picture that nox ships")
     sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fits.fz")

@@ -55,19 +55,19 @@ def _head(
     picture: keras.KerasTensor, x: keras.KerasTensor, plan: GeneratorPlan
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     cell = plan.unshuffle**2
+
+    def last(channels: int, name: str, **options: object) -> keras.KerasTensor:
+        # Full precision here, whatever the rest is trained in: the head's output is
+        # added to the picture.
+        y = layers.Conv2D(channels * cell, 3, padding="same", dtype="float32", name=name, **options)
+        return ops.depth_to_space(y(x), plan.unshuffle)
+
     small = keras.initializers.VarianceScaling(0.01)  # begin near "remove nothing"
     if plan.head == "subtract":
-        x = layers.Conv2D(
-            plan.channels * cell, 3, padding="same", kernel_initializer=small, name="residual"
-        )(x)
-        residual = ops.depth_to_space(x, plan.unshuffle)
+        residual = last(plan.channels, "residual", kernel_initializer=small)
         return picture - ops.relu(residual), picture - residual
-    fill = layers.Conv2D(
-        plan.channels * cell, 3, padding="same", kernel_initializer=small, name="fill"
-    )(x)
-    mask = layers.Conv2D(cell, 3, padding="same", name="mask")(x)
-    fill = ops.depth_to_space(fill, plan.unshuffle)
-    mask = ops.depth_to_space(mask, plan.unshuffle)
+    fill = last(plan.channels, "fill", kernel_initializer=small)
+    mask = last(1, "mask")
     # Clipping reaches 0 exactly, so that pixels left alone are copied bit by bit.
     clipped = 1.0 - ops.relu(1.0 - ops.relu(mask))
     return picture + clipped * fill, picture + mask * fill

@@ -92,6 +92,10 @@ class TrainingPlan:
     average : float
         Momentum of the moving average of the weights.
     seed : int
+    workers : int
+        Processes that make scenes; one feeds two cores, a fast GPU wants a dozen.
+    precision : {'float32', 'bfloat16'}
+        Of the layers' arithmetic; weights stay float32.  For GPUs.
     validate_every, checkpoint_every : float
         Minutes.
     """
@@ -108,5 +112,7 @@ class TrainingPlan:
     rate: float = 1e-3
     average: float = 0.998
     seed: int = 1
+    workers: int = 1
+    precision: str = "float32"
     validate_every: float = 6.0
     checkpoint_every: float = 2.0

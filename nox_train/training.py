@@ -46,6 +46,8 @@ class Trainer:
         self.folder, self.plan = Path(folder), plan
         self.folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(plan.seed)
+        if plan.precision == "bfloat16":
+            keras.mixed_precision.set_global_policy("mixed_bfloat16")
         self.model = build_generator(plan.network, with_raw=True)
         self.shown = build_generator(plan.network)  # carries the averaged weights
         self.optimizer = keras.optimizers.AdamW(
@@ -95,11 +97,13 @@ class Trainer:
         """The moving average of the weights (the weights themselves at the start)."""
         if not self.progress["step"]:
             return list(self.model.get_weights())
+        self.step_function.sync()
         averages = self.optimizer._model_variables_moving_average
         return [np.asarray(keras.ops.convert_to_numpy(v.value)) for v in averages]
 
     def checkpoint(self, *, whole: bool = True) -> Checkpoint:
         """The training as it stands; not `whole`: only what is needed to use the model."""
+        self.step_function.sync()
         raw = list(self.model.get_weights()) if whole else []
         state = [np.asarray(keras.ops.convert_to_numpy(v.value)) for v in self.optimizer.variables]
         return Checkpoint(
@@ -137,14 +141,17 @@ class Trainer:
     def run(self) -> Path:
         """Train to the end; return the path of the best checkpoint."""
         plan, p = self.plan, self.progress
-        bank = dataset.build_bank(self.folder.parent / _bank_name(plan.bank), plan.bank)
-        other = dataset.build_bank(self.folder.parent / _bank_name(plan.held_out), plan.held_out)
+        bank, other = (
+            dataset.build_bank(self.folder.parent / _bank_name(b), b, max(2, plan.workers))
+            for b in (plan.bank, plan.held_out)
+        )
         held_out = ValidationSet(dataset.Bank(other))
         if p.get("held_out") != other.name:  # scores on other scenes do not compare
             p["held_out"], p["best"] = other.name, -1.0
         batches = dataset.stream(
-            bank, seed=plan.seed, start=p["step"], count=plan.batch, size=plan.size
-        )
+            bank, seed=plan.seed, start=p["step"], count=plan.batch, size=plan.size,
+            workers=plan.workers, ahead=6 * plan.workers,
+        )  # fmt: skip
         layout = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
         bar = tqdm(total=100.0, initial=100 * min(1, self.done()), smoothing=0, bar_format=layout)
         loss, saved, checked = 0.0, p["seconds"], p["seconds"]

@@ -47,7 +47,7 @@ class ValidationSet:
         """
         made = np.concatenate(
             [
-                np.asarray(model(self.inputs[i : i + 8], training=False))
+                np.asarray(model.predict_on_batch(self.inputs[i : i + 8]), np.float32)
                 for i in range(0, len(self.inputs), 8)
             ]
         ).clip(0, 1)

@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
-def make_step(
-    model: keras.Model, optimizer: keras.Optimizer, loss: Callable
-) -> Callable[..., float]:
-    """See `nox_train.backends.make_step`."""
-    variables = model.trainable_variables
+class Step:
+    """See `nox_train.backends.Step`."""
 
-    @tf.function
-    def step(picture: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            value = loss(picture, target, *model(picture, training=True))
-        gradients = tape.gradient(value, [v.value for v in variables])
-        optimizer.apply(gradients, variables)
-        return value
+    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, loss: Callable) -> None:
+        variables = model.trainable_variables
 
-    return lambda picture, target: float(step(picture, target))
+        @tf.function
+        def step(picture: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                value = loss(picture, target, *model(picture, training=True))
+            gradients = tape.gradient(value, [v.value for v in variables])
+            optimizer.apply(gradients, variables)
+            return value
+
+        self._step = step
+
+    def __call__(self, picture: np.ndarray, target: np.ndarray) -> float:
+        return float(self._step(picture, target))
+
+    def sync(self) -> None:
+        """Variables are always up to date under TensorFlow."""
