@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -76,15 +77,40 @@ def plan_outputs(
     return Outputs(starless, beside(stars, f"_stars{out_ending}"), beside(preview, "_preview.png"))
 
 
+def check_together(inputs: list[Path], planned: list[Outputs]) -> None:
+    """Refuse results of several files that would replace one another or an input.
+
+    Raises
+    ------
+    UsageError
+    """
+    taken: dict[Path, Path] = {}
+    sources = {p.resolve(): p for p in inputs}
+    for path, outputs in zip(inputs, planned, strict=True):
+        if outputs.preview and outputs.preview.suffix.lower() != ".png":
+            raise UsageError(
+                f"{outputs.preview}: a preview is a PNG; give it a name ending in .png"
+            )
+        for out in outputs.wanted():
+            real = out.resolve()
+            if sources.get(real, path) != path:
+                raise UsageError(f"{out}: is an input too; name another folder with -o")
+            if real in taken:
+                raise UsageError(
+                    f"{out}: would be the result of both {taken[real]} and {path}; "
+                    "give them names or folders of their own"
+                )
+            taken[real] = path
+
+
 def _check(path: Path, outputs: Outputs, overwrite: bool) -> None:
     """Refuse what would lose something, before any work is done."""
     wanted = outputs.wanted()
-    if len({p.absolute() for p in wanted}) < len(wanted):
-        raise UsageError(f"{path}: two results have the same name ({wanted[0]}); name them apart")
+    check_together([path], [outputs])
     for out in wanted:
         if out.exists() and path.exists() and out.samefile(path):
             raise OutputError(f"{out}: is the input itself; name another output with -o")
-        if out.exists() and not overwrite:
+        if os.path.lexists(out) and not overwrite:
             raise OutputError(f"{out}: exists already; give --overwrite to replace it")
         if not out.parent.is_dir():
             raise OutputError(f"{out}: its folder does not exist; make it or choose another -o")
@@ -120,9 +146,9 @@ def iter_file(
     Stopping early leaves no trace.  See `run_file` for the arguments.
     """
     path, began = Path(path), time.monotonic()
-    _check(path, outputs, overwrite)
     sinks: list[Sink] = []
     try:
+        _check(path, outputs, overwrite)
         with open_image(path) as source:
             stats = stretches.statistics(source.sample(), source.dtype)
             used = stretches.choose(stretch, stats)

@@ -8,7 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="picture files")
     run.add_argument(
-        "-o", "--output", type=Path, metavar="OUT",
+        "-o", "--output", metavar="OUT",
         help="file (its ending chooses the format) or folder; with several inputs a folder "
         "(default: NAME_starless beside the input)",
     )  # fmt: skip
@@ -110,29 +113,39 @@ def _named(value: str | bool) -> Path | bool:
     return Path(value) if isinstance(value, str) else value
 
 
+def _as_folder(output: str | None, several: bool) -> bool:
+    """Whether -o names a folder: it is one, ends like one, or there are several inputs."""
+    if output is None:
+        return False
+    path = Path(output)
+    return several or path.is_dir() or output.endswith(("/", os.sep)) or not path.suffix
+
+
 def _run(args: argparse.Namespace) -> int:
-    from nox_runtime.batch import plan_outputs
+    from nox_runtime.batch import check_together, plan_outputs
 
     several = len(args.paths) > 1
-    if several and args.output is not None and args.output.is_file():
-        raise UsageError(f"{args.output}: a file; with several inputs -o must be a folder")
+    output = Path(args.output) if args.output else None
     if several and (isinstance(args.stars, str) or isinstance(args.preview, str)):
         raise UsageError("--stars and --preview take no PATH with several inputs; use -o FOLDER")
-    folder = several and args.output is not None
-    if folder:
+    folder = _as_folder(args.output, several)
+    planned = [
+        plan_outputs(
+            path, output, stars=_named(args.stars), preview=_named(args.preview), folder=folder
+        )
+        for path in args.paths
+    ]
+    check_together(args.paths, planned)
+    if folder and output is not None:
         try:
-            args.output.mkdir(parents=True, exist_ok=True)
+            output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
-                f"{args.output}: cannot be made ({error.strerror}); choose another folder"
+                f"{output}: cannot be a folder ({error.strerror}); choose another -o"
             ) from error
     remover, failed = _remover(args), 0
-    for path in args.paths:
+    for path, outputs in zip(args.paths, planned, strict=True):
         try:
-            outputs = plan_outputs(
-                path, args.output, stars=_named(args.stars),
-                preview=_named(args.preview), folder=folder,
-            )  # fmt: skip
             report = _one(path, outputs, remover, args)
         except NoxError as error:
             _complain(error)
@@ -219,11 +232,11 @@ def _info(args: argparse.Namespace) -> int:
             for note in source.notes:
                 print(f"note: {note}")
         return 0
-    import onnxruntime
-
     from nox_runtime.model import load_model
 
     model = load_model(args.model)
+    import onnxruntime  # there, or load_model had said so
+
     print(f"nox {__version__}, ONNX Runtime {onnxruntime.__version__}")
     print(f"model {model.facts.name} {model.facts.version} ({model.path})")
     print(f"device {model.device} (of {', '.join(onnxruntime.get_available_providers())})")
@@ -249,11 +262,17 @@ def _complain(error: NoxError) -> None:
     print(f"nox-runtime: error: {error}", file=sys.stderr)
 
 
+def _stop(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `nox-runtime`; return its exit code (0 all done, 1 some failed, 2 usage)."""
     args = _parser().parse_args(argv)
     # tifffile logs what it raises as well; one line is enough.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stop)  # so that it leaves nothing half-written
     try:
         return int(args.call(args))
     except UsageError as error:
@@ -261,6 +280,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except NoxError as error:
         _complain(error)
+        return 1
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = error.filename or "output"
+        _complain(NoxError(f"{where}: {error.strerror}; check the name and its permissions"))
         return 1
     except KeyboardInterrupt:
         print("nox-runtime: stopped; nothing half-written was left", file=sys.stderr)

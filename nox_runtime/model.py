@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
@@ -46,7 +45,7 @@ class ModelFacts:
     multiple : int
         Sides of the input are multiples of this.
     receptive_field : int
-        Pixels around a pixel that change it by more than 1e-5, measured.
+        Pixels around a pixel that change it by more than 2e-5, measured.
     stretch : str
         The stretch of the pictures it was trained on.
     training : str
@@ -90,9 +89,20 @@ class ModelFacts:
                     f"{path}: not a model for nox (its metadata has no {PREFIX + f.name}); "
                     "use one that nox-export wrote, or leave --model out for the built-in one"
                 )
-            values[f.name] = json.loads(text)
+            try:
+                values[f.name] = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise ModelError(
+                    f"{path}: damaged metadata ({PREFIX + f.name} is {text[:40]!r}); "
+                    "export or fetch the model again"
+                ) from error
         values["value_range"] = tuple(values["value_range"])
         facts = cls(**values)
+        if facts.value_range != (0.0, 1.0):
+            raise ModelError(
+                f"{path}: wants values from {facts.value_range[0]} to {facts.value_range[1]}; this "
+                "version runs models of 0 to 1: update with pip install -U astronox"
+            )
         if facts.layout != "NCHW" or facts.channels not in (1, 3):
             raise ModelError(
                 f"{path}: a model of layout {facts.layout} with {facts.channels} channels; this "
@@ -144,7 +154,14 @@ class Model:
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         name = self.session.get_inputs()[0].name
-        made = self.session.run(None, {name: pictures})[0]
+        try:
+            made = self.session.run(None, {name: pictures})[0]
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            reason = " ".join(str(error).split())[:160]
+            raise DeviceError(
+                f"{self.path}: the {self.device} device failed ({reason}); "
+                "try a smaller --tile, or --device cpu"
+            ) from error
         return np.asarray(made)
 
 
@@ -211,9 +228,7 @@ def load_model(name: str | Path | None = None, *, device: str = "auto", threads:
     providers, notes = choose_providers(device, ort.get_available_providers())
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads or int(os.environ.get("NOX_THREADS", "0"))
-    # The arena keeps the largest tile's memory for ever; tiles are all of one size,
-    # so patterns help and nothing is lost.
+    options.intra_op_num_threads = threads
     try:
         session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class

@@ -60,13 +60,18 @@ class Preview:
         """Write a PNG, whole or not at all."""
         import imagecodecs
 
+        name = None
         try:
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(imagecodecs.png_encode(self.picture()))
             os.chmod(name, 0o644)
             os.replace(name, path)
-        except OSError as error:
+        except BaseException as error:
+            if name is not None:
+                Path(name).unlink(missing_ok=True)
+            if not isinstance(error, OSError):
+                raise
             raise OutputError(
                 f"{path}: cannot be written ({error.strerror}); choose another --preview"
             ) from error

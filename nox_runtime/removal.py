@@ -85,10 +85,10 @@ def split(
     starless = stretch.subtract(picture, residual)
     if picture.dtype.kind in "ui":  # keep the difference inside the type
         starless = np.minimum(starless, picture)
-        if picture.dtype.kind == "i":
-            most = np.iinfo(picture.dtype).max
-            starless = np.maximum(starless.astype("i8"), picture.astype("i8") - most)
-            starless = starless.astype(picture.dtype)
+        if picture.dtype.kind == "i":  # below 0 the difference cannot be too large
+            info = np.iinfo(picture.dtype)
+            room = np.where(picture >= 0, np.maximum(picture, 0) - info.max, info.min)
+            starless = np.maximum(starless, room.astype(picture.dtype))
         return starless, picture - starless
     with np.errstate(invalid="ignore"):
         stars = picture - starless

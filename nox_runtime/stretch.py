@@ -26,6 +26,9 @@ LINEAR_MIDTONES = 0.06
 #: taken away from a pixel.
 _FADE = 0.05
 
+#: Values this many standard deviations below the median are no light.
+_SENTINEL_SIGMA = 1e4
+
 STRETCHES = ("auto", "none", "mtf")
 
 
@@ -66,7 +69,8 @@ class Statistics:
     median, sigma : tuple of float
         Median, and 1.4826 times the median absolute deviation from it.
     low, high : float
-        Smallest and largest finite value of the whole picture.
+        Smallest and largest finite value of the whole picture, numbers that can only
+        stand for "no value" left out.
     black, white : float
         The nominal range: that of the integer type, 0 to 1 for floats inside it,
         else what the values span.
@@ -94,8 +98,9 @@ def nominal_range(dtype: np.dtype, low: float, high: float) -> tuple[float, floa
         return 0.0, float(np.iinfo(dtype).max)
     if dtype.kind == "f" and low > -0.5 and 0.01 < high <= 1.5:
         return 0.0, 1.0
-    white = high if high > min(low, 0.0) else low + 1.0
-    return min(low, 0.0), float(white)
+    black = min(low, 0.0)
+    white = high if high > black else black + max(1.0, abs(black) * 1e-6)
+    return float(black), float(white)
 
 
 def statistics(sample: np.ndarray, dtype: np.dtype | None = None) -> Statistics:
@@ -124,6 +129,13 @@ def statistics(sample: np.ndarray, dtype: np.dtype | None = None) -> Statistics:
         lows.append(values.min())
         highs.append(values.max())
     low, high = float(min(lows)), float(max(highs))
+    # Numbers that stand for "no value" (-1e30, say) must not become the black point;
+    # pixels below black are never changed.
+    sound = min(
+        m - _SENTINEL_SIGMA * max(s, 1e-6 * abs(m)) for m, s in zip(median, sigma, strict=True)
+    )
+    low = max(low, sound, -1e200)
+    high = min(high, 1e200)
     kind = np.dtype(dtype or sample.dtype)
     black, white = nominal_range(kind, low, high)
     return Statistics(tuple(median), tuple(sigma), low, high, black, white, kind.name)
@@ -220,7 +232,9 @@ class Stretch:
 def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype.kind in "ui":
         info = np.iinfo(dtype)
-        return np.asarray(np.clip(np.rint(values), info.min, info.max), dtype)
+        # float64 holds no number just below 2^63: stay where the conversion is safe.
+        room = 1024 if dtype.itemsize == 8 else 0
+        return np.asarray(np.clip(np.rint(values), info.min + room, info.max - room), dtype)
     return np.asarray(values, dtype)
 
 

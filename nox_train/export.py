@@ -142,7 +142,9 @@ def measure_receptive_field(session: Any, channels: int, multiple: int, seed: in
             if worst < INFLUENCE:
                 break
             margins.pop(0)
-    return margins[0] if margins else most
+    if not margins:
+        raise ExportError(f"pixels more than {most} away still change a pixel by {INFLUENCE}")
+    return margins[0]
 
 
 def check(session: Any, checkpoint: Checkpoint, seed: int = 3) -> float:

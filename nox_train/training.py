@@ -141,6 +141,8 @@ class Trainer:
     def run(self) -> Path:
         """Train to the end; return the path of the best checkpoint."""
         plan, p = self.plan, self.progress
+        if self.done() >= 1.0 and (self.folder / "best.npz").exists():
+            return self.folder / "best.npz"
         bank, other = (
             dataset.build_bank(self.folder.parent / _bank_name(b), b, max(2, plan.workers))
             for b in (plan.bank, plan.held_out)

@@ -54,9 +54,13 @@ class Source(ABC):
         """Every n-th row and column, at most about `limit` pixels a channel, (C, h, w)."""
         _, height, width = self.shape
         step = max(1, int(np.ceil(np.sqrt(height * width / limit))))
-        rows = [self.read(y, y + 1, 0, width)[:, :, ::step] for y in range(0, height, step)]
         if step == 1:
             return self.read(0, height, 0, width)
+        band = 256 // step * step or step  # few reads: compressed tiles are slow to open
+        rows = [
+            self.read(y, min(y + band, height), 0, width)[:, ::step, ::step]
+            for y in range(0, height, band)
+        ]
         return np.concatenate(rows, axis=1)
 
 
@@ -69,7 +73,7 @@ class Sink(ABC):
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self.path = Path(path)
         self._overwrite = overwrite
-        if self.path.exists() and not overwrite:
+        if os.path.lexists(self.path) and not overwrite:
             raise OutputError(f"{self.path}: exists already; give --overwrite to replace it")
         folder = self.path.parent
         try:

@@ -47,9 +47,7 @@ class Encoding:
     @property
     def unsigned(self) -> bool:
         """Whether the scaling only moves an unsigned range."""
-        return (
-            self.bscale == 1 and self.blank is None and self.bzero == _UNSIGNED.get(self.bitpix, -1)
-        )
+        return self.bscale == 1 and self.blank is None and self.bzero == _UNSIGNED.get(self.bitpix)
 
     @property
     def scaled(self) -> bool:
@@ -97,5 +95,7 @@ class Encoding:
             gaps = np.isnan(raw)
             raw = np.clip(np.rint(np.where(gaps, 0, raw)), limits.min, limits.max)
             raw = raw.astype("i8")
+            if self.blank is not None:  # a value must not become a gap by rounding
+                raw[raw == self.blank] += 1 if self.blank < limits.max else -1
             raw[gaps] = self.blank or 0
         return raw.astype(self.raw_dtype)

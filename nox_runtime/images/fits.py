@@ -12,32 +12,39 @@ import gzip
 import shutil
 import tempfile
 import warnings
+import weakref
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyWarning
 
 from nox_runtime.errors import ImageError, OutputError
 from nox_runtime.images.base import Sink, Source
 from nox_runtime.images.encoding import Encoding
+from nox_runtime.images.header import BLOCK, as_extension, card, edited
 
 ENDINGS = tuple(
     base + packed for base in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".bz2", ".fz")
 )
-_BLOCK = 2880
 
 
-def _unpacked(path: Path) -> Path:
+#: What fpack writes into the bare HDU before a compressed primary picture.
+_BARE = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "COMMENT", "CHECKSUM", "DATASUM", ""}
+
+
+def _unpacked(path: Path, *, gzipped: bool) -> Path:
     """A plain copy of a gzip or bzip2 file, in the temporary folder."""
-    opener: Any = gzip.open if path.name.lower().endswith(".gz") else bz2.open
+    opener: Any = gzip.open if gzipped else bz2.open
     with tempfile.NamedTemporaryFile(suffix=".fits", delete=False) as copy:
         try:
             with opener(path, "rb") as packed:
                 shutil.copyfileobj(packed, copy, 1 << 20)
-        except (OSError, EOFError) as error:
+        except BaseException as error:
             Path(copy.name).unlink(missing_ok=True)
+            if not isinstance(error, (OSError, EOFError, zlib.error)):
+                raise
             raise ImageError(
                 f"{path}: cannot be unpacked ({error}); make or fetch the file again"
             ) from error
@@ -63,27 +70,29 @@ class FitsSource(Source):
         super().__init__()
         self.path = Path(path)
         self.bottom_up = True
-        packed = self.path.name.lower().endswith((".gz", ".bz2"))
-        self.plain = _unpacked(self.path) if packed else self.path
-        self._temporary = packed
+        with open(self.path, "rb") as stream:
+            start = stream.read(3)
+        packed = start.startswith(b"\x1f\x8b") or start == b"BZh"
+        self.plain = _unpacked(self.path, gzipped=start != b"BZh") if packed else self.path
+        if packed:  # gone with this object, whatever happens
+            self._cleaned = weakref.finalize(self, self.plain.unlink, missing_ok=True)
         self._hdus: fits.HDUList | None = None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # truncated and odd files are judged below
                 self._open()
-        except BaseException:
+        except BaseException as error:
             self.close()
-            raise
-
-    def _open(self) -> None:
-        try:
-            # Pixels are mapped below; memmap=True would refuse scaled compressed ones.
-            self._hdus = fits.open(self.plain, memmap=False, lazy_load_hdus=False)
-        except (OSError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise ImageError(
+            if isinstance(error, ImageError) or not isinstance(error, Exception):
+                raise
+            reason = " ".join(str(error).split())[:160]
+            raise ImageError(  # astropy meets damage in many ways
                 f"{self.path}: not a readable FITS file ({reason}); check that it is complete"
             ) from error
+
+    def _open(self) -> None:
+        # Pixels are mapped below; memmap=True would refuse scaled compressed ones.
+        self._hdus = fits.open(self.plain, memmap=False, lazy_load_hdus=False)
         self.index, axes = self._find()
         self.shape = (axes[0], axes[1], axes[2])
         hdu = self._hdus[self.index]
@@ -98,6 +107,13 @@ class FitsSource(Source):
             )
         self.bottom_up = str(self.header.get("ROWORDER", "")).upper().strip() != "TOP-DOWN"
         self.compressed = isinstance(hdu, fits.CompImageHDU)
+        # Whether fpack made this file of one whose first HDU was the picture.
+        self.wrapped = (
+            self.compressed
+            and self.index == 1
+            and "SIMPLE" in self.header
+            and set(self._hdus[0].header) <= _BARE
+        )
         if self.compressed:
             self._section = hdu.section
             self.dtype = np.dtype(hdu.section[(0,) * (self.header["NAXIS"] - 1)].dtype)
@@ -142,6 +158,16 @@ class FitsSource(Source):
         """See `Source.read`."""
         if not self.compressed:
             return self.encoding.decode(np.asarray(self._raw[:, y0:y1, x0:x1]))
+        try:
+            return self._unpack(y0, y1, x0, x1)
+        except Exception as error:  # the codecs share no exception of their own
+            reason = " ".join(str(error).split())[:160]
+            raise ImageError(
+                f"{self.path}: its compressed pixels are damaged ({reason}); "
+                "make or fetch the file again"
+            ) from error
+
+    def _unpack(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         lead = (0,) * (self.header["NAXIS"] - (2 if self.shape[0] == 1 else 3))
         if self.shape[0] == 1:
             return np.asarray(self._section[(*lead, slice(y0, y1), slice(x0, x1))])[None].astype(
@@ -157,8 +183,8 @@ class FitsSource(Source):
             del self._raw
         if self._hdus is not None:
             self._hdus.close()
-        if self._temporary:
-            self.plain.unlink(missing_ok=True)
+        if hasattr(self, "_cleaned"):
+            self._cleaned()
 
 
 def _fresh_header(shape: tuple[int, int, int]) -> fits.Header:
@@ -202,8 +228,10 @@ class FitsSink(Sink):
         super().__init__(path, overwrite=overwrite)
         try:
             self._create(source, difference, cards, history)
-        except OSError as error:
+        except BaseException as error:
             self.abandon()
+            if not isinstance(error, OSError):
+                raise
             raise OutputError(
                 f"{self.path}: cannot be written ({error.strerror or error}); "
                 "free some space or choose another folder with -o"
@@ -222,32 +250,31 @@ class FitsSink(Sink):
         self.encoding = like.encoding if like else Encoding.for_dtype(source.dtype)
         if difference and self.encoding.scaled:
             self.encoding = Encoding.for_dtype(source.dtype)
-        header = like.header.copy() if like else _fresh_header(source.shape)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", VerifyWarning)
-            _describe(header, self.encoding, compressed=bool(like and like.compressed))
-            for key, (value, comment) in cards.items():
-                header.set(key, value, comment)
-            for line in history:
-                header.add_history(line)
+        header = like.header if like else _fresh_header(source.shape)
         # fpack puts a bare HDU before a compressed primary one; funpack drops it again.
-        unwrapped = like is not None and like.compressed and "SIMPLE" in header
+        unwrapped = like is not None and like.wrapped
         self.index = 0 if unwrapped or not like else like.index
+        if like and not like.compressed:
+            with open(like.plain, "rb") as old:
+                old.seek(like.header_location)
+                raw = old.read(like.data_location - like.header_location)
+        else:
+            if like and "SIMPLE" in header and not unwrapped:
+                header = as_extension(header)
+            raw = header.tostring().encode("ascii", "replace")
         self.checksums = "CHECKSUM" in header or "DATASUM" in header
-        if self.checksums:  # both have their place before pixels are written
-            for key in ("CHECKSUM", "DATASUM"):
-                header.setdefault(key, "0" * 16)
-        text = header.tostring().encode("ascii")
+        changes = _changes(header, self.encoding, like)
+        changes |= {key: card(key, value, comment) for key, (value, comment) in cards.items()}
+        text = edited(raw, changes, [card("HISTORY", line[:72]) for line in history])
         size = int(np.prod(source.shape)) * self.encoding.raw_dtype.itemsize
         with open(self.temporary, "wb") as out:
             if like and not unwrapped:
                 with open(like.plain, "rb") as old:
                     _copy(old, out, like.header_location)
+            self._header, self._data = out.tell(), out.tell() + len(text)
             out.write(text)
-            self._data = out.tell()
-            out.truncate(self._data + -(-size // _BLOCK) * _BLOCK)
+            _reserve(out, -(-size // BLOCK) * BLOCK)
             if like:
-                out.seek(0, 2)
                 with open(like.plain, "rb") as old:
                     old.seek(like.data_location + like.data_span)
                     shutil.copyfileobj(old, out, 1 << 20)
@@ -278,28 +305,38 @@ class FitsSink(Sink):
             self._write_checksum()
         if self.path.name.lower().endswith(".gz"):
             packed = self.temporary.with_suffix(".gz.part")
-            with open(self.temporary, "rb") as plain, gzip.open(packed, "wb", 6) as out:
-                shutil.copyfileobj(plain, out, 1 << 20)
-            packed.replace(self.temporary)
+            try:
+                with open(self.temporary, "rb") as plain, gzip.open(packed, "wb", 6) as out:
+                    shutil.copyfileobj(plain, out, 1 << 20)
+                packed.replace(self.temporary)
+            except BaseException:
+                packed.unlink(missing_ok=True)
+                raise
 
     def _write_checksum(self) -> None:
-        """Make CHECKSUM and DATASUM anew, in this header alone.
-
-        Saving through astropy would date those of all other HDUs anew as well.
-        """
+        """Make CHECKSUM and DATASUM anew, in this header alone."""
+        with open(self.temporary, "rb") as file:
+            file.seek(self._header)
+            raw = file.read(self._data - self._header)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(
                 self.temporary, memmap=True, do_not_scale_image_data=True,
                 disable_image_compression=True,
             ) as hdus:  # fmt: skip
-                hdus[self.index].add_checksum()
-                text = hdus[self.index].header.tostring().encode("ascii")
-                at = hdus.fileinfo(self.index)["hdrLoc"]
-        assert at + len(text) == self._data, "a checksum never changes a header's length"
-        with open(self.temporary, "r+b") as file:
-            file.seek(at)
-            file.write(text)
+                hdu = hdus[self.index]
+                as_it_stands = hdu.header.tostring().encode("ascii", "replace") == raw
+                hdu.add_checksum()
+                sums = {key: hdu.header[key] for key in ("CHECKSUM", "DATASUM")}
+                if as_it_stands:
+                    new = hdu.header.tostring().encode("ascii")
+                else:  # astropy's sum is that of a mended header: leave it undefined
+                    sums["CHECKSUM"] = ""
+                    new = edited(raw, {key: card(key, sums[key]) for key in sums}, [])
+        if len(new) == len(raw):
+            with open(self.temporary, "r+b") as file:
+                file.seek(self._header)
+                file.write(new)
 
     def abandon(self) -> None:
         """Remove the temporary file."""
@@ -316,21 +353,30 @@ def _copy(old: Any, out: Any, length: int) -> None:
         length -= len(block)
 
 
-def _describe(header: fits.Header, encoding: Encoding, *, compressed: bool) -> None:
-    """Make a header's structural cards those of an encoding; touch no others."""
-    header["BITPIX"] = encoding.bitpix
-    if compressed:  # the picture was in a table; it becomes a plain image extension
-        if "SIMPLE" not in header:
-            header["XTENSION"] = "IMAGE"
-        for key in ("ZQUANTIZ", "ZDITHER0", "ZBLANK"):
-            header.remove(key, ignore_missing=True)
-    wanted = {"BSCALE": encoding.bscale, "BZERO": encoding.bzero}
-    for key, value in wanted.items():
-        plain = 1.0 if key == "BSCALE" else 0.0
-        if key in header:
-            if float(header[key]) != value:
-                header[key] = value
-        elif value != plain:
-            header[key] = int(value) if value == int(value) else value
-    if encoding.blank is None:
-        header.remove("BLANK", ignore_missing=True)
+def _reserve(out: Any, length: int) -> None:
+    """Write zeros: a file with holes would end a full disk's program by a bus error."""
+    zeros = bytes(1 << 20)
+    while length > 0:
+        length -= out.write(zeros[: min(length, len(zeros))])
+
+
+def _changes(
+    header: fits.Header, encoding: Encoding, like: FitsSource | None
+) -> dict[str, bytes | None]:
+    """The structural cards that an encoding needs and a header has not."""
+    changes: dict[str, bytes | None] = {}
+    if header["BITPIX"] != encoding.bitpix:
+        changes["BITPIX"] = card("BITPIX", encoding.bitpix, header.comments["BITPIX"])
+    for key, value, plain in (("BSCALE", encoding.bscale, 1), ("BZERO", encoding.bzero, 0)):
+        if float(header.get(key, plain)) != value:
+            number = int(value) if value == int(value) else value
+            changes[key] = card(key, number)
+    had_blank = like is not None and (like.compressed or like.encoding.blank is not None)
+    if had_blank and encoding.blank is None:
+        changes["BLANK"] = None
+    if like and like.compressed:
+        changes |= dict.fromkeys(("ZQUANTIZ", "ZDITHER0", "ZBLANK"))
+    if "CHECKSUM" in header or "DATASUM" in header:
+        changes["CHECKSUM"] = card("CHECKSUM", "0" * 16, "HDU checksum")
+        changes["DATASUM"] = card("DATASUM", "0" * 10, "data unit checksum")
+    return changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,7 @@ class RasterSource(Source):
             elif name.endswith(PNG_ENDINGS):
                 pixels = self._read_png()
             else:
-                import imagecodecs
-
-                pixels = imagecodecs.jpeg_decode(self.path.read_bytes())
+                pixels = self._read_jpeg()
         except (ImageError, OSError):
             raise
         except Exception as error:  # the decoders share no exception of their own
@@ -96,6 +95,19 @@ class RasterSource(Source):
         self.extras.png_chunks = [c for c in _png_chunks(data) if c[4:8] in _PNG_KEPT]
         return np.asarray(pixels)
 
+    def _read_jpeg(self) -> np.ndarray:
+        import imagecodecs
+
+        data = self.path.read_bytes()
+        pixels = np.asarray(imagecodecs.jpeg_decode(data))
+        if pixels.ndim == 3 and pixels.shape[2] == 4:
+            raise ImageError(f"{self.path}: colours are CMYK; save it as RGB or grey")
+        at = data.find(b"Exif\0\0", 0, 65536)
+        if at > 3:  # a PNG keeps the same block, without its marker
+            block = data[at + 6 : at - 2 + int.from_bytes(data[at - 2 : at], "big")]
+            self.extras.png_chunks.append(_png_chunk(b"eXIf", block))
+        return pixels
+
     def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """See `Source.read`."""
         return np.ascontiguousarray(self.pixels[:, y0:y1, x0:x1]).astype(self.dtype, copy=False)
@@ -108,6 +120,8 @@ def _tiff_tags(file: Any, page: Any) -> dict[str, Any]:
     if page.compression.name in ("ADOBE_DEFLATE", "DEFLATE", "LZW"):
         tags["compression"] = "ADOBE_DEFLATE" if "DEFLATE" in page.compression.name else "LZW"
     found = page.tags
+    if page.extrasamples:
+        tags["extrasamples"] = [int(e) for e in page.extrasamples]
     if page.description:
         tags["description"] = page.description.encode("utf-8", "replace")
     if "XResolution" in found and "YResolution" in found:
@@ -118,12 +132,17 @@ def _tiff_tags(file: Any, page: Any) -> dict[str, Any]:
     if "InterColorProfile" in found:
         tags["iccprofile"] = bytes(found["InterColorProfile"].value)
     kept = []
-    for name in ("Make", "Model", "Artist", "Copyright", "DateTime", "XMP"):
+    for name in ("Make", "Model", "Artist", "Copyright", "DateTime", "XMP", "Orientation"):
         if name in found:
             tag = found[name]
             kept.append((tag.code, int(tag.dtype), tag.count, tag.value, True))
     tags["extratags"] = kept
     return tags
+
+
+def _png_chunk(name: bytes, block: bytes) -> bytes:
+    checksum = zlib.crc32(name + block).to_bytes(4, "big")
+    return len(block).to_bytes(4, "big") + name + block + checksum
 
 
 def _png_chunks(data: bytes) -> list[bytes]:
@@ -188,7 +207,9 @@ class RasterSink(Sink):
             tags["photometric"] = "rgb" if planes.shape[2] > 2 else "minisblack"
             tags["planarconfig"] = planar or "CONTIG"
             if planes.shape[2] in (2, 4):
-                tags["extrasamples"] = ["UNASSALPHA"]
+                tags.setdefault("extrasamples", ["UNASSALPHA"])
+            else:
+                tags.pop("extrasamples", None)
             if tags["planarconfig"] == "SEPARATE":
                 planes = np.moveaxis(planes, -1, 0)
         else:

@@ -59,7 +59,7 @@ def make(kind: str, dtype: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["mono", "rgb"])
-@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i2", "i4", "i8", "f4", "f8"])
 def test_contract_1_recombination(stand_in: StarRemover, kind: str, dtype: str) -> None:
     picture = make(kind, dtype)
     result = stand_in.remove(picture)
@@ -96,6 +96,33 @@ def test_contract_1_recombination_of_scaled_fits(
         assert np.isnan(a).sum() == (0 if blank is None else 16)
         assert_recombines(a, b, c)
         np.testing.assert_array_equal(b[c == 0], a[c == 0])
+
+
+@pytest.mark.parametrize("dtype", ["i2", "i4", "i8"])
+def test_contract_1_recombination_of_negative_integers(stand_in: StarRemover, dtype: str) -> None:
+    picture = (make("mono", "f4") * 900 - 300).astype(dtype)
+    result = stand_in.remove(picture, stretch="none")
+    assert_recombines(picture, result.starless, result.stars)
+    assert result.starless.min() >= picture.min()
+    assert result.starless.max() <= picture.max()
+
+
+def test_contract_1_recombination_where_values_round_to_blank(
+    stand_in: StarRemover, tmp_path: Path
+) -> None:
+    raw = (make("mono", "f4")[0] * 40).astype("i2") + 2
+    hdu = fits.PrimaryHDU(raw)
+    hdu.header["BLANK"] = 9
+    hdu.writeto(tmp_path / "a.fits")
+    report = batch.run_file(tmp_path / "a.fits", remover=stand_in, stars=True, stretch="none")
+    with (
+        open_image(tmp_path / "a.fits") as before,
+        open_image(report["outputs"]["starless"]) as starless,
+        open_image(report["outputs"]["stars"]) as stars,
+    ):
+        a, b, c = (s.read(0, 150, 0, 170) for s in (before, starless, stars))
+    np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+    assert_recombines(a, b, c)
 
 
 _values = st.floats(-1e6, 1e6, width=32) | st.sampled_from([np.nan, np.inf, -np.inf])
@@ -173,6 +200,18 @@ def test_contract_3_values_come_back(stand_in: StarRemover) -> None:
     assert np.nanmin(result.starless[np.isfinite(result.starless)]) == pytest.approx(-1e4)
 
 
+@pytest.mark.parametrize("value", [-1e20, -1e30, -3.4e38])
+def test_contract_3_numbers_that_stand_for_no_value(stand_in: StarRemover, value: float) -> None:
+    picture = (make("mono", "f4") ** 4 * 3000 + 500).astype("f4")
+    picture[0, :3] = value
+    result = stand_in.remove(picture)
+    np.testing.assert_array_equal(result.starless[0, :3], picture[0, :3])
+    assert result.stretch.kind == "auto"
+    assert result.starless[0, 3:].min() > 300
+    flat = stand_in.remove(np.full((1, 40, 40), value, "f4"))
+    assert (flat.starless == np.float32(value)).all()
+
+
 def test_contract_3_no_star_above_the_range_stays(stand_in: StarRemover) -> None:
     picture = make("mono", "f4")
     picture[0, 70:73, 80:83] = 1.3
@@ -231,6 +270,43 @@ def test_contract_4_header(stand_in: StarRemover, tmp_path: Path, dtype: str) ->
             assert header["CHECKSUM"]
 
 
+def test_contract_4_header_cards_that_are_not_quite_standard(
+    stand_in: StarRemover, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.fits"
+    fits.writeto(path, make("mono", "f4"), fits.Header({"REPLACE": 1.5, "SECOND": 1}))
+    data = path.read_bytes()
+    odd = [b"CCD-TEMP= NaN".ljust(80), "OBJECT  = 'M42 5\xb0'".encode("latin-1").ljust(80)]
+    for key, card in zip((b"REPLACE ", b"SECOND  "), odd, strict=True):
+        at = data.index(key)
+        data = data[:at] + card + data[at + 80 :]
+    path.write_bytes(data)
+    out = Path(batch.run_file(path, remover=stand_in)["outputs"]["starless"]).read_bytes()
+    for card in odd:
+        assert card in out
+
+
+def test_contract_4_header_of_compressed_pictures_among_others(
+    stand_in: StarRemover, tmp_path: Path
+) -> None:
+    picture = make("mono", "u2")[0]
+    primary = fits.PrimaryHDU()
+    primary.header["OBSERVER"] = "somebody"
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.arange(5.0))], name="CAT")
+    packed = fits.CompImageHDU(picture, fits.PrimaryHDU(picture).header, name="SCI")
+    packed.header["FILTER"] = "Ha"
+    other = fits.ImageHDU(np.eye(9), name="MASK")
+    fits.HDUList([primary, table, packed, other]).writeto(tmp_path / "a.fits")
+    out = batch.run_file(tmp_path / "a.fits", remover=stand_in)["outputs"]["starless"]
+    with fits.open(out) as after:
+        after.verify("exception")
+        assert [h.name for h in after] == ["PRIMARY", "CAT", "SCI", "MASK"]
+        assert after[0].header["OBSERVER"] == "somebody"
+        assert after["SCI"].header["FILTER"] == "Ha"
+        assert after["SCI"].data.dtype == np.uint16
+        np.testing.assert_array_equal(after["CAT"].data["x"], np.arange(5.0))
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_contract_4_header_of_real_files(
     remover: StarRemover, astro: Path, tmp_path: Path, name: str
@@ -246,7 +322,7 @@ def test_contract_4_header_of_real_files(
         assert "NOXMODEL" in after.header
 
 
-def test_contract_4_tags_of_tiff_and_chunks_of_png(stand_in: StarRemover, tmp_path: Path) -> None:
+def test_contract_4_tags_of_tiff(stand_in: StarRemover, tmp_path: Path) -> None:
     imagecodecs = pytest.importorskip("imagecodecs")
     picture = np.moveaxis(make("rgb", "u2"), 0, -1)
     profile = imagecodecs.cms_profile("srgb")
@@ -312,7 +388,8 @@ def test_contract_7_files_made_meanwhile_are_safe(stand_in: StarRemover, tmp_pat
 
 
 @pytest.mark.skipif(not shutil.which("mount") or os.geteuid() != 0, reason="needs root to mount")
-def test_contract_7_files_disk_full(stand_in: StarRemover, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["out.fits", "out.fits.gz", "out.tif"])
+def test_contract_7_files_disk_full(stand_in: StarRemover, tmp_path: Path, name: str) -> None:
     import subprocess
 
     small = tmp_path / "small"
@@ -321,10 +398,13 @@ def test_contract_7_files_disk_full(stand_in: StarRemover, tmp_path: Path) -> No
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("tmpfs cannot be mounted here")
     try:
-        path = tmp_path / "in.tif"
-        tifffile.imwrite(path, make("mono", "f4")[0])
+        path = tmp_path / ("in.tif" if name.endswith("tif") else "in.fits")
+        if name.endswith("tif"):
+            tifffile.imwrite(path, make("mono", "f4")[0])
+        else:
+            fits.writeto(path, make("mono", "f4"))
         with pytest.raises(OutputError, match=r"small.*: cannot be written.*free some space"):
-            batch.run_file(path, small / "out.tif", remover=stand_in)
+            batch.run_file(path, small / name, remover=stand_in)
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -335,8 +415,8 @@ def test_contract_8_honesty(stand_in: StarRemover, tmp_path: Path) -> None:
     fits.writeto(path, (make("mono", "f4") ** 4 * 2000 + 500).astype("u2"))
     report = json.loads(json.dumps(batch.run_file(path, remover=stand_in)))
     assert report["device"] == "cpu"
-    assert report["stretch"]["kind"] in ("auto", "none")
-    assert report["stretch"]["reason"]
+    assert report["stretch"]["kind"] == "auto"
+    assert report["stretch"]["reason"].startswith("linear")
     assert len(report["stretch"]["midtones"]) == 1
     assert report["model"]["name"] == "stand-in"
     assert report["seconds"]["total"] > 0
@@ -364,3 +444,17 @@ def test_contract_8_honesty_a_device_that_fails_is_reported(
     loaded = model.load_model(device="auto")
     assert loaded.device == "cpu"
     assert loaded.notes == ["cuda could not be started; running on the CPU"]
+
+
+def test_contract_9_network(
+    stand_in: StarRemover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    def refused(*args: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    fits.writeto(tmp_path / "in.fits", make("mono", "f4"))
+    StarRemover(device="cpu")
+    assert batch.run_file(tmp_path / "in.fits", remover=stand_in, stars=True, preview=True)
