@@ -108,7 +108,13 @@ def create_image(
             f"{path}: cannot write the format {ending or '(no ending)'!s}; "
             "name an output ending in .fits, .fits.gz, .tif or .png"
         )
-    if ending in fits.ENDINGS:
+    to_fits = ending in fits.ENDINGS
+    if to_fits != isinstance(source, fits.FitsSource):
+        lost = "tags, profile and alpha" if to_fits else "header and other HDUs"
+        note = f"the {lost} of {source.path.name} are not kept in {ending}"
+        if note not in source.notes:
+            source.notes.append(note)
+    if to_fits:
         return fits.FitsSink(
             path, source, cards, history, difference=difference, overwrite=overwrite
         )

@@ -55,7 +55,6 @@ class RasterSource(Source):
             pixels = pixels[:, :, None]
         if pixels.shape[2] in (2, 4):
             self.extras.alpha, pixels = pixels[:, :, -1], pixels[:, :, :-1]
-            self.notes.append("the alpha channel is kept as it is")
         if pixels.shape[2] not in (1, 3) or pixels.dtype.kind not in "uif":
             raise ImageError(
                 f"{self.path}: {pixels.shape[2]} channels of {pixels.dtype}; "

@@ -281,7 +281,8 @@ def test_fits_becomes_the_format_that_the_ending_names(
     scale = 1 if dtype == "f4" else np.iinfo(dtype).max
     path = tmp_path / "in.fits"
     fits.writeto(path, (sky * scale).astype(dtype))
-    run_file(path, tmp_path / name, remover=stand_in)  # type: ignore[arg-type]
+    report = run_file(path, tmp_path / name, remover=stand_in)  # type: ignore[arg-type]
+    assert any("header and other HDUs of in.fits are not kept" in n for n in report["notes"])
     run_file(path, tmp_path / "b.fits", remover=stand_in)  # type: ignore[arg-type]
     expected = fits.getdata(tmp_path / "b.fits")
     data = (tmp_path / name).read_bytes()
