@@ -272,7 +272,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # tifffile logs what it raises as well; one line is enough.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _stop)  # so that it leaves nothing half-written
+        for name in ("SIGTERM", "SIGHUP"):  # so that they leave nothing half-written
+            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
+                signal.signal(getattr(signal, name), _stop)
     try:
         return int(args.call(args))
     except UsageError as error:

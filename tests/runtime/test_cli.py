@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -357,7 +358,10 @@ def test_info_and_models(picture: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "nox-1: version" in capsys.readouterr().out
 
 
-def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interrupt_leaves_nothing(tmp_path: Path, name: str) -> None:
+    if not hasattr(signal, "SIGHUP"):
+        pytest.skip("this system has no SIGHUP")
     path = tmp_path / "big.fits"
     fits.writeto(path, np.zeros((3000, 3000), "f4"))
     code = (
@@ -366,7 +370,8 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
         "call = Model.__call__\n"
         # Started in the background, a process inherits an ignored SIGINT.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def stopped(self, x):\n    signal.raise_signal(signal.SIGINT)\n    return call(self, x)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        f"def stopped(self, x):\n    signal.raise_signal(signal.{name})\n    return call(self, x)\n"
         "Model.__call__ = stopped\n"
         f"sys.exit(cli.main(['run', {str(path)!r}]))"
     )

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nox_runtime import batch
+from nox_runtime import batch, samples
 from nox_runtime.errors import OutputError
 from nox_runtime.images import open_image
 from nox_runtime.removal import StarRemover, split
@@ -338,6 +338,23 @@ def test_contract_4_tags_of_tiff(stand_in: StarRemover, tmp_path: Path) -> None:
         assert page.description == "M 42 by me"
         assert page.tags["XResolution"].value == (300, 1)
         assert "nox" in page.tags["Software"].value
+
+
+@pytest.mark.parametrize("tile", [320, 512])
+def test_contract_5_tiles(remover: StarRemover, tile: int) -> None:
+    """The shipped model on the sample: small tiles against the picture in one."""
+    with open_image(samples.sample("nebula")) as source:
+        picture = source.read(0, 480, 0, 480)
+    # Larger than any tile, with stars on every seam.
+    picture = np.concatenate([picture, picture[:, ::-1]], axis=1)
+    whole = StarRemover(remover.model, tile=4096).remove(picture)
+    tiled = StarRemover(remover.model, tile=tile).remove(picture)
+    assert StarRemover(remover.model, tile=tile).tiles(960, 480) > 4
+    assert whole.stretch == tiled.stretch
+    shown = [whole.stretch.forward(r.starless) for r in (whole, tiled)]
+    # The result is rounded to integers: allow that step on top of 1e-4.
+    step = whole.stretch.forward(whole.starless + np.uint16(1)) - shown[0]
+    assert (np.abs(shown[0] - shown[1]) <= 1e-4 + step + 1e-7).all()
 
 
 def test_contract_7_files_input_unchanged_and_output_whole(
