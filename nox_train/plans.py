@@ -62,7 +62,7 @@ class BankPlan:
     ``invented`` of the backgrounds is procedural in any case.
     """
 
-    seed: int = 2
+    seed: int = 3
     fields: int = 160
     field_size: int = 1024
     backgrounds: int = 480

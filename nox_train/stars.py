@@ -171,6 +171,7 @@ def random_population(rng: np.random.Generator, fwhm: float, *, mono: bool = Fal
         temperature_spread=float(rng.uniform(0.1, 0.5)),
         saturation=float(rng.uniform(0.3, 1.6)),
         cluster_share=float(rng.uniform(0.2, 0.9)) if clustered else 0.0,
+        mono=mono,
     )
 
 

@@ -111,6 +111,18 @@ def test_mono_scenes_have_equal_channels() -> None:
         np.testing.assert_array_equal(image[0], image[2])
 
 
+def test_mono_fields_are_mono_from_the_optics_to_the_bank() -> None:
+    drawn = [np.random.default_rng([PLAN.seed, 0, 1, i]).random() < 0.2 for i in range(160)]
+    assert 20 <= sum(drawn) <= 44
+    first = drawn.index(True)
+    for i in (first - 1, first):
+        light, _, parameters = dataset._make_field((PLAN, i))
+        mono = parameters["population"]["mono"]
+        assert mono == (i == first)
+        assert mono == (parameters["optics"]["width_ratio"] == (1.0, 1.0, 1.0))
+        assert mono == bool(np.allclose(light[0], light[2], rtol=0.05, atol=0.01))
+
+
 def test_a_batch_depends_on_seed_and_index_alone(bank: dataset.Bank) -> None:
     one = bank.batch(7, 3, 2, 64)
     again = dataset.Bank(bank.folder).batch(7, 3, 2, 64)

@@ -53,6 +53,12 @@ def test_a_field_has_the_density_and_the_flux_asked_for() -> None:
     np.testing.assert_allclose(field.light[0], field.light[2], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("mono", [False, True])
+def test_a_random_population_is_mono_when_asked(mono: bool) -> None:
+    rng = np.random.default_rng(6)
+    assert stars.random_population(rng, 2.5, mono=mono).mono is mono
+
+
 def test_clusters_gather_stars() -> None:
     rng = np.random.default_rng(4)
     x, y = stars.positions(5000, 1000, rng, cluster_share=0.8)
