@@ -22,7 +22,7 @@ from nox_train.plans import BankPlan, GeneratorPlan, TrainingPlan
 from nox_train.training import Trainer, learning_rate
 
 NETWORK = GeneratorPlan(widths=(8, 8, 8), bottom_blocks=1)
-BANK = BankPlan(fields=2, field_size=512, backgrounds=3, background_size=256)
+BANK = BankPlan(seed=2, fields=2, field_size=512, backgrounds=3, background_size=256)
 PLAN = TrainingPlan(
     network=NETWORK, bank=BANK, held_out=replace(BANK, held_out=True), batch=2, size=64,
     steps=12, validate_every=1e9, checkpoint_every=1e-9,
