@@ -53,13 +53,13 @@ def count(flat: np.ndarray, threshold: float) -> int:
     return 0 if found is None else len(found)
 
 
-def measure(path: Path, remover: StarRemover, out: Path) -> tuple[int, int, float]:
-    """Sources before and after, and the standard deviation they are counted in."""
+def measure(path: Path, remover: StarRemover, out: Path) -> tuple[int, int]:
+    """Sources before and after, counted in standard deviations of the input."""
     report = batch.run_file(path, out, remover=remover, overwrite=True)
     before = flattened(luminance(path))
-    sigma = float(mad_std(before))
+    threshold = SIGMAS * float(mad_std(before))
     after = flattened(luminance(report["outputs"]["starless"]))
-    return count(before, SIGMAS * sigma), count(after, SIGMAS * sigma), sigma
+    return count(before, threshold), count(after, threshold)
 
 
 def main() -> int:
@@ -81,7 +81,7 @@ def main() -> int:
         out.mkdir(parents=True, exist_ok=True)
         for path in files:
             try:
-                before, after, _ = measure(path, remover, out)
+                before, after = measure(path, remover, out)
             except NoxError as error:
                 print(f"{path.name:44} {error}", file=sys.stderr)
                 continue

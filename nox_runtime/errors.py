@@ -19,6 +19,11 @@ UsageError
 from __future__ import annotations
 
 
+def reason(error: BaseException) -> str:
+    """What another library's exception says, as part of one line of ours."""
+    return " ".join(str(error).split())[:160]
+
+
 class NoxError(Exception):
     """Base of every error that nox raises on purpose."""
 

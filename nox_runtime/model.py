@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nox_runtime.errors import DeviceError, ModelError
+from nox_runtime.errors import DeviceError, ModelError, reason
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -157,9 +157,8 @@ class Model:
         try:
             made = self.session.run(None, {name: pictures})[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            reason = " ".join(str(error).split())[:160]
             raise DeviceError(
-                f"{self.path}: the {self.device} device failed ({reason}); "
+                f"{self.path}: the {self.device} device failed ({reason(error)}); "
                 "try a smaller --tile, or --device cpu"
             ) from error
         return np.asarray(made)
@@ -232,9 +231,9 @@ def load_model(name: str | Path | None = None, *, device: str = "auto", threads:
     try:
         session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class
-        reason = " ".join(str(error).split())[:160]
         raise ModelError(
-            f"{path}: not a readable ONNX model ({reason}); give a file that nox-export wrote"
+            f"{path}: not a readable ONNX model ({reason(error)}); "
+            "give a file that nox-export wrote"
         ) from error
     facts = ModelFacts.from_metadata(session.get_modelmeta().custom_metadata_map, path)
     running = session.get_providers()[0]

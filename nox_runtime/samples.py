@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from nox_runtime.errors import ImageError
+from nox_runtime.errors import ImageError, reason
 
 HORSEHEAD_URL = "http://data.astropy.org/tutorials/FITS-images/HorseHead.fits"
 HORSEHEAD_SHA256 = "c4bcc0bccbadf1488e4e361c0d8f04255dc344ff401fd4827139b3354eafe863"
@@ -38,9 +38,8 @@ def sample(name: str) -> Path:
             path=pooch.os_cache("astronox"), progressbar=True,
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
         raise ImageError(
-            f"{HORSEHEAD_URL}: could not be fetched ({reason}); "
+            f"{HORSEHEAD_URL}: could not be fetched ({reason(error)}); "
             "try again later, or leave --sample out"
         ) from error
     return Path(got)

@@ -23,7 +23,7 @@ PRESETS: dict[str, tuple[str, TrainingPlan]] = {
         TrainingPlan(network=GeneratorPlan(widths=(24, 48, 96, 144, 144)), minutes=60),
     ),
     "standard": (
-        "90 minutes on two cores, a network of 4.3 M parameters",
+        "90 minutes on two cores, a network of 4.4 M parameters",
         TrainingPlan(minutes=90),
     ),
 }  # fmt: skip

@@ -103,12 +103,11 @@ class Trainer:
 
     def checkpoint(self, *, whole: bool = True) -> Checkpoint:
         """The training as it stands; not `whole`: only what is needed to use the model."""
-        self.step_function.sync()
-        raw = list(self.model.get_weights()) if whole else []
-        state = [np.asarray(keras.ops.convert_to_numpy(v.value)) for v in self.optimizer.variables]
-        return Checkpoint(
-            self.plan.network, self.progress, self.averaged(), raw, state if whole else []
-        )
+        kept = Checkpoint(self.plan.network, self.progress, self.averaged(), [], [])
+        if whole:  # averaged() has brought model and optimizer up to date
+            values = (keras.ops.convert_to_numpy(v.value) for v in self.optimizer.variables)
+            kept.raw, kept.optimizer = self.model.get_weights(), [np.asarray(v) for v in values]
+        return kept
 
     def done(self) -> float:
         """Share of the training that is over, 0 to 1."""

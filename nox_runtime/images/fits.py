@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from nox_runtime.errors import ImageError, OutputError
+from nox_runtime.errors import ImageError, OutputError, reason
 from nox_runtime.images.base import Sink, Source
 from nox_runtime.images.encoding import Encoding
 from nox_runtime.images.header import BLOCK, as_extension, card, edited
@@ -85,9 +85,9 @@ class FitsSource(Source):
             self.close()
             if isinstance(error, ImageError) or not isinstance(error, Exception):
                 raise
-            reason = " ".join(str(error).split())[:160]
             raise ImageError(  # astropy meets damage in many ways
-                f"{self.path}: not a readable FITS file ({reason}); check that it is complete"
+                f"{self.path}: not a readable FITS file ({reason(error)}); "
+                "check that it is complete"
             ) from error
 
     def _open(self) -> None:
@@ -97,8 +97,8 @@ class FitsSource(Source):
         self.shape = (axes[0], axes[1], axes[2])
         hdu = self._hdus[self.index]
         self.header: fits.Header = hdu.header
-        self.header_location = self._hdus.fileinfo(self.index)["hdrLoc"]
         info = self._hdus.fileinfo(self.index)
+        self.header_location = info["hdrLoc"]
         self.data_location, self.data_span = info["datLoc"], info["datSpan"]
         if self.header.get("BAYERPAT") and self.shape[0] == 1:
             raise ImageError(
@@ -161,9 +161,8 @@ class FitsSource(Source):
         try:
             return self._unpack(y0, y1, x0, x1)
         except Exception as error:  # the codecs share no exception of their own
-            reason = " ".join(str(error).split())[:160]
             raise ImageError(
-                f"{self.path}: its compressed pixels are damaged ({reason}); "
+                f"{self.path}: its compressed pixels are damaged ({reason(error)}); "
                 "make or fetch the file again"
             ) from error
 
@@ -327,16 +326,13 @@ class FitsSink(Sink):
                 hdu = hdus[self.index]
                 as_it_stands = hdu.header.tostring().encode("ascii", "replace") == raw
                 hdu.add_checksum()
-                sums = {key: hdu.header[key] for key in ("CHECKSUM", "DATASUM")}
-                if as_it_stands:
-                    new = hdu.header.tostring().encode("ascii")
-                else:  # astropy's sum is that of a mended header: leave it undefined
-                    sums["CHECKSUM"] = ""
-                    new = edited(raw, {key: card(key, sums[key]) for key in sums}, [])
-        if len(new) == len(raw):
-            with open(self.temporary, "r+b") as file:
-                file.seek(self._header)
-                file.write(new)
+                if not as_it_stands:  # astropy's sum is that of a mended header: undefined
+                    hdu.header["CHECKSUM"] = ""
+                sums = hdu.header.cards["CHECKSUM"], hdu.header.cards["DATASUM"]
+        new = edited(raw, {c.keyword: c.image.encode("ascii") for c in sums}, [])
+        with open(self.temporary, "r+b") as file:
+            file.seek(self._header)
+            file.write(new)
 
     def abandon(self) -> None:
         """Remove the temporary file."""

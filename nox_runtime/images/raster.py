@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nox_runtime.errors import ImageError, OutputError
+from nox_runtime.errors import ImageError, OutputError, reason
 from nox_runtime.images.base import Sink, Source
 
 TIFF_ENDINGS = (".tif", ".tiff")
@@ -46,9 +46,8 @@ class RasterSource(Source):
         except (ImageError, OSError):
             raise
         except Exception as error:  # the decoders share no exception of their own
-            reason = " ".join(str(error).split())[:160]
             raise ImageError(
-                f"{self.path}: not a readable picture ({reason}); check that it is complete "
+                f"{self.path}: not a readable picture ({reason(error)}); check that it is complete "
                 "and that its ending tells its format"
             ) from error
         if pixels.ndim == 2:
