@@ -23,10 +23,14 @@ _INSTALL = "pip install 'astronox[cpu]' (or 'astronox[gpu]' for NVIDIA)"
 #: Names of `--device` and the ONNX Runtime provider of each, best first.
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
     "dml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }
+#: Minutes of building an engine at the first start: only for those who ask for it.
+_ON_REQUEST = ("tensorrt",)
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,43 @@ def find_model(name: str | Path | None) -> Path:
     )
 
 
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that came with nox: its name, file, facts and size in bytes."""
+
+    name: str
+    path: Path
+    facts: ModelFacts
+    bytes: int
+
+
+def available_models() -> list[ModelEntry]:
+    """The built-in models, the default one first.
+
+    Raises
+    ------
+    ModelError
+        A file among them is damaged.
+    """
+    made = []
+    for path in sorted(models_folder().glob("*.onnx")):
+        facts = load_model(path, device="cpu", threads=1).facts
+        made.append(ModelEntry(path.stem, path, facts, path.stat().st_size))
+    return sorted(made, key=lambda entry: entry.name != DEFAULT_MODEL)
+
+
+def available_devices() -> list[str]:
+    """Names of the devices that this build of ONNX Runtime has, the preferred first.
+
+    Raises
+    ------
+    ModelError
+        ONNX Runtime is not installed.
+    """
+    there = _import_onnxruntime().get_available_providers()
+    return [name for name, provider in PROVIDERS.items() if provider in there]
+
+
 @dataclass
 class Model:
     """A loaded model: facts, session, and the device that really runs it.
@@ -192,7 +233,7 @@ def choose_providers(device: str, available: list[str]) -> tuple[list[str], list
         An unknown device, or one this build cannot use.
     """
     if device == "auto":
-        chosen = [p for name, p in PROVIDERS.items() if p in available]
+        chosen = [p for name, p in PROVIDERS.items() if p in available and name not in _ON_REQUEST]
         return chosen or ["CPUExecutionProvider"], []
     if device not in PROVIDERS:
         raise DeviceError(f"device is {device!r}; it must be one of auto, {', '.join(PROVIDERS)}")

@@ -8,20 +8,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from nox_runtime import controls as controlling
 from nox_runtime import stretch as stretches
-from nox_runtime.engine import DEFAULT_TILE, Layout, Step, count_tiles, iter_residual
+from nox_runtime.controls import Controls
+from nox_runtime.engine import DEFAULT_TILE, Layout, Step
 from nox_runtime.errors import UsageError
+from nox_runtime.flow import NativeReader, Rows, count_regional, descreen, iter_rows, split
 from nox_runtime.model import Model, ModelFacts, load_model
 from nox_runtime.stretch import Statistics, Stretch
 
-#: Reads a window of the picture in its own units, (C, h, w).
-NativeReader = Callable[[int, int, int, int], np.ndarray]
+__all__ = ["Controls", "Removal", "Rows", "StarRemover", "descreen", "remove_stars", "split"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,12 @@ class Removal:
         The device that ran the model.
     model : ModelFacts
     seconds : float
+    white : float
+        The value that stands for 1 in `descreened`.
+    catalog : astropy.table.Table or None
+        The removed stars, where asked for; see `nox_runtime.catalog.Cataloguer.table`.
+    notes : tuple of str
+        Fallbacks and warnings.
     """
 
     starless: np.ndarray
@@ -53,58 +63,26 @@ class Removal:
     device: str
     model: ModelFacts
     seconds: float
+    white: float = 1.0
+    catalog: Any = None
+    notes: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Rows:
-    """Finished rows of a picture, from row `start`; arrays are (C, rows, W)."""
-
-    start: int
-    starless: np.ndarray
-    stars: np.ndarray
-    residual: np.ndarray
-    picture: np.ndarray
-
-
-def split(
-    picture: np.ndarray, residual: np.ndarray, stretch: Stretch
-) -> tuple[np.ndarray, np.ndarray]:
-    """Part a picture into starless and stars, given what to take on the display scale.
-
-    Parameters
-    ----------
-    picture : ndarray, shape (C, H, W)
-        In its own units; NaN and infinities stay.
-    residual : ndarray, shape (C, H, W), float32
-
-    Returns
-    -------
-    starless, stars : ndarray
-        Of the picture's type; they add up to it.
-    """
-    starless = stretch.subtract(picture, residual)
-    if picture.dtype.kind in "ui":  # keep the difference inside the type
-        starless = np.minimum(starless, picture)
-        if picture.dtype.kind == "i":  # below 0 the difference cannot be too large
-            info = np.iinfo(picture.dtype)
-            room = np.where(picture >= 0, np.maximum(picture, 0) - info.max, info.min)
-            starless = np.maximum(starless, room.astype(picture.dtype))
-        return starless, picture - starless
-    with np.errstate(invalid="ignore"):
-        stars = picture - starless
-    stars[~np.isfinite(picture)] = 0
-    return starless, stars
+    @cached_property
+    def descreened(self) -> np.ndarray:
+        """The stars for screen blending, 0 to `white`; see `descreen`."""
+        return descreen(self.starless + self.stars, self.starless, self.white)
 
 
 class StarRemover:
-    """A loaded model, to be used on many pictures.
+    """A loaded model, to be used on many pictures, also from several threads at once.
 
     Parameters
     ----------
     model : str, Path or Model, optional
         Name of a built-in model, an .onnx file that nox-export wrote, or a loaded
         one; by default the one that comes with nox.
-    device : {'auto', 'cpu', 'cuda', 'coreml', 'dml'}
+    device : str
+        'auto' or one of `nox_runtime.model.available_devices`.
     tile : int
         Side of the square that the model is given at once, in pixels.
     overlap : int, optional
@@ -115,7 +93,7 @@ class StarRemover:
 
     Raises
     ------
-    ModelError, DeviceError
+    ModelError, DeviceError, UsageError
     """
 
     def __init__(
@@ -138,12 +116,18 @@ class StarRemover:
         margin = facts.receptive_field if overlap is None else overlap
         self.layout = Layout(facts.channels, facts.multiple, margin, tile)
 
-    def tiles(self, height: int, width: int) -> int:
-        """How many tiles a picture of this size takes."""
-        return count_tiles(height, width, self.layout)
+    def tiles(self, height: int, width: int, region: tuple[int, ...] | None = None) -> int:
+        """How many tiles a picture of this size, or a region of it, takes."""
+        return count_regional(height, width, self.layout, region)
 
     def iter_rows(
-        self, read: NativeReader, shape: tuple[int, int, int], stretch: Stretch, stats: Statistics
+        self,
+        read: NativeReader,
+        shape: tuple[int, int, int],
+        stretch: Stretch,
+        stats: Statistics,
+        controls: Controls | None = None,
+        notes: list[str] | None = None,
     ) -> Iterator[tuple[Step, Rows | None]]:
         """Remove stars row by row, for pictures too large to hold; stop to cancel.
 
@@ -156,74 +140,118 @@ class StarRemover:
         stretch : Stretch
         stats : Statistics
             Their medians stand in for NaN and infinities before the model.
+        controls : Controls, optional
+            What shall stay.
+        notes : list of str, optional
+            What the user should know is added to it.
 
         Yields
         ------
         step : Step
             Progress, a tile at a time.
         rows : Rows or None
-            Those that this tile finished; in order, each once.
+            Those that are finished; in order, each once.
         """
-        median = np.array(stats.median)[:, None, None]
-
-        def shown(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-            window = read(y0, y1, x0, x1)
-            if window.dtype.kind == "f":
-                window = np.where(np.isfinite(window), window, median)
-            return stretch.forward(window)
-
-        width = shape[2]
-        for step in iter_residual(shown, shape, self.model, self.layout):
-            if step.residual is None:
-                yield step, None
-                continue
-            residual = step.residual
-            picture = read(step.start, step.start + residual.shape[1], 0, width)
-            if picture.dtype.kind == "f":
-                residual[~np.isfinite(picture)] = 0
-            starless, stars = split(picture, residual, stretch)
-            yield step, Rows(step.start, starless, stars, residual, picture)
+        return iter_rows(
+            read, shape, self.model, self.layout, stretch, stats,
+            Controls() if controls is None else controls, [] if notes is None else notes,
+        )  # fmt: skip
 
     def iter_remove(
-        self, image: np.ndarray, *, stretch: str | Stretch = "auto"
+        self,
+        image: np.ndarray,
+        *,
+        stretch: str | Stretch = "auto",
+        strength: float = 1.0,
+        protect: np.ndarray | None = None,
+        keep: Any = None,
+        max_size: float | None = None,
+        min_roundness: float | None = None,
+        region: Sequence[int] | None = None,
+        catalog: bool = False,
+        wcs: Any = None,
     ) -> Iterator[tuple[Step, Removal | None]]:
-        """As `remove`, yielding progress; the last item carries the result."""
+        """As `remove`, yielding progress, a tile at a time; the last item has the result."""
         began = time.monotonic()
         picture, restore = _as_planes(image)
+        shape = (picture.shape[0], picture.shape[1], picture.shape[2])
+        controls = controlling.checked(
+            shape[1:], strength=strength, protect=protect, keep=keep, max_size=max_size,
+            min_roundness=min_roundness, region=region,
+        )  # fmt: skip
         stats = stretches.statistics(_sampled(picture), picture.dtype)
         used = stretches.choose(stretch, stats) if isinstance(stretch, str) else stretch
         starless, stars = np.empty_like(picture), np.empty_like(picture)
         mask = np.zeros(picture.shape[1:], np.float32)
+        cataloguer = _cataloguer(shape, stats) if catalog else None
+        notes: list[str] = []
 
         def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
             return picture[:, y0:y1, x0:x1]
 
-        shape = (picture.shape[0], picture.shape[1], picture.shape[2])
-        for step, rows in self.iter_rows(read, shape, used, stats):
+        step = Step(0, 1)
+        for step, rows in self.iter_rows(read, shape, used, stats, controls, notes):
             if rows is not None:
                 y = slice(rows.start, rows.start + rows.starless.shape[1])
                 starless[:, y], stars[:, y] = rows.starless, rows.stars
                 mask[y] = np.abs(rows.residual).max(axis=0)
+                if cataloguer is not None:
+                    cataloguer.add(rows.start, rows.residual, rows.stars, rows.picture)
             if step.done < step.total:
                 yield step, None
-                continue
-            yield (
-                step,
-                Removal(
-                    restore(starless), restore(stars), mask, used,
-                    self.model.device, self.model.facts, time.monotonic() - began,
-                ),
-            )  # fmt: skip
+        yield (
+            step,
+            Removal(
+                restore(starless), restore(stars), mask, used, self.model.device,
+                self.model.facts, time.monotonic() - began,
+                white=stats.white if stats.white > 0 else 1.0,
+                catalog=cataloguer.table(wcs) if cataloguer is not None else None,
+                notes=(*self.model.notes, *notes),
+            ),
+        )  # fmt: skip
 
-    def remove(self, image: np.ndarray, *, stretch: str | Stretch = "auto") -> Removal:
+    def remove(
+        self,
+        image: np.ndarray,
+        *,
+        stretch: str | Stretch = "auto",
+        strength: float = 1.0,
+        protect: np.ndarray | None = None,
+        keep: Any = None,
+        max_size: float | None = None,
+        min_roundness: float | None = None,
+        region: Sequence[int] | None = None,
+        catalog: bool = False,
+        wcs: Any = None,
+    ) -> Removal:
         """Remove the stars from a picture.
 
         Parameters
         ----------
         image : ndarray, shape (H, W), (C, H, W) or (H, W, C) with C of 1 or 3
             Any real type and range; NaN and infinities come back as they are.
-        stretch : {'auto', 'none', 'mtf'} or Stretch
+        stretch : {'auto', 'none', 'mtf', 'asinh'} or Stretch
             See `nox_runtime.stretch.choose`.
+        strength : float
+            0 leaves the stars as they are, 1 takes them away; between, stars become
+            smaller and fainter.
+        protect : ndarray, shape (H, W), optional
+            Truth values, or numbers from 0 to 1: where it is 1 nothing is changed.
+        keep : table or sequence of (x, y) or (x, y, radius), optional
+            Stars that stay: columns, rows and radii in pixels, 0 is the centre of the
+            first one; without a radius the object found there stays.
+        max_size : float, optional
+            Objects of a larger full width at half maximum, in pixels, stay.
+        min_roundness : float, optional
+            Objects whose axes have a smaller ratio, 0 to 1, stay.
+        region : tuple of int, optional
+            First row, row after the last, first column, column after the last: only
+            there anything is changed.
+        catalog : bool
+            Measure the stars that were removed; needs the extra ``catalog``, and so do
+            `max_size`, `min_roundness` and `keep` without radii.
+        wcs : astropy.wcs.WCS, optional
+            Adds sky positions to the catalogue.
 
         Returns
         -------
@@ -232,11 +260,22 @@ class StarRemover:
         Raises
         ------
         UsageError
-            The array is no picture.
+            The array is no picture, an argument is out of its range, or what it needs
+            is not installed.
         """
-        *_, (_, result) = self.iter_remove(image, stretch=stretch)
+        *_, (_, result) = self.iter_remove(
+            image, stretch=stretch, strength=strength, protect=protect, keep=keep,
+            max_size=max_size, min_roundness=min_roundness, region=region, catalog=catalog,
+            wcs=wcs,
+        )  # fmt: skip
         assert result is not None
         return result
+
+
+def _cataloguer(shape: tuple[int, int, int], stats: Statistics) -> Any:
+    from nox_runtime.catalog import Cataloguer
+
+    return Cataloguer(shape, stats.white)
 
 
 def _sampled(picture: np.ndarray, limit: int = 4_000_000) -> np.ndarray:
@@ -267,6 +306,21 @@ def remove_stars(
     stretch: str | Stretch = "auto",
     model: str | Path | Model | None = None,
     device: str = "auto",
+    **options: Any,
 ) -> Removal:
-    """Remove the stars from a picture; see `StarRemover.remove`."""
-    return StarRemover(model, device=device).remove(image, stretch=stretch)
+    """Remove the stars from a picture.
+
+    Parameters
+    ----------
+    image, stretch
+        As for `StarRemover.remove`.
+    model, device
+        As for `StarRemover`.
+    **options
+        As for `StarRemover.remove`.
+
+    Returns
+    -------
+    Removal
+    """
+    return StarRemover(model, device=device).remove(image, stretch=stretch, **options)

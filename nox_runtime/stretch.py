@@ -6,9 +6,11 @@ inverse is exact up to rounding.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+
+from nox_runtime.errors import UsageError
 
 #: Siril's and PixInsight's automatic stretch: shadows at this many (scaled)
 #: median absolute deviations below the median ...
@@ -29,7 +31,7 @@ _FADE = 0.05
 #: Values this many standard deviations below the median are no light.
 _SENTINEL_SIGMA = 1e4
 
-STRETCHES = ("auto", "none", "mtf")
+STRETCHES = ("auto", "none", "mtf", "asinh")
 
 
 def mtf(x: np.ndarray | float, m: np.ndarray | float) -> np.ndarray:
@@ -143,19 +145,23 @@ def statistics(sample: np.ndarray, dtype: np.dtype | None = None) -> Statistics:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A midtones stretch with its own parameters for each channel.
+    """An invertible stretch with its own parameters for each channel.
 
-    ``display = mtf(clip((x - black) / (white - black), 0, 1), midtones)``
+    ``display = curve(clip((x - black) / (white - black), 0, 1))``, where the curve is
+    ``mtf(v, midtones)`` or, with `factor`, ``asinh(factor v) / asinh(factor)``.
 
     Attributes
     ----------
     kind : str
-        'none' (midtones of 1/2: a straight line), 'mtf' or 'auto'.
+        'none' (midtones of 1/2: a straight line), 'mtf', 'asinh' or 'auto' (an mtf).
     black, white : tuple of float
         In the picture's units.
     midtones : tuple of float
+        The value, as a share of the range, that is shown at 1/2.
     reason : str
         Why this stretch was chosen, for the report.
+    factor : tuple of float
+        Strength of an asinh stretch, above 0; empty for the others.
     """
 
     kind: str
@@ -163,6 +169,7 @@ class Stretch:
     white: tuple[float, ...]
     midtones: tuple[float, ...]
     reason: str = ""
+    factor: tuple[float, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -172,6 +179,18 @@ class Stretch:
     def linear(self) -> bool:
         """Whether the picture was taken for linear."""
         return self.kind != "none"
+
+    def _curve(self, v: np.ndarray, c: int) -> np.ndarray:
+        """Shares of channel `c`'s range, 0 to 1, as they are shown."""
+        if self.factor:
+            return np.asarray(np.arcsinh(self.factor[c] * v) / np.arcsinh(self.factor[c]))
+        return v if self.midtones[c] == 0.5 else mtf(v, self.midtones[c])
+
+    def _uncurve(self, shown: np.ndarray, c: int) -> np.ndarray:
+        """The inverse of `_curve`."""
+        if self.factor:
+            return np.asarray(np.sinh(shown * np.arcsinh(self.factor[c])) / self.factor[c])
+        return shown if self.midtones[c] == 0.5 else mtf(shown, 1.0 - self.midtones[c])
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Stretch a picture for display.
@@ -189,7 +208,7 @@ class Stretch:
         for c in range(len(x)):
             scale = 1.0 / (self.white[c] - self.black[c])
             v = np.clip((x[c].astype(np.float64) - self.black[c]) * scale, 0.0, 1.0)
-            out[c] = v if self.midtones[c] == 0.5 else mtf(v, self.midtones[c])
+            out[c] = self._curve(v, c)
         return out
 
     def subtract(self, x: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -216,12 +235,12 @@ class Stretch:
                 continue
             value = x[c][where].astype(np.float64)
             taken = residual[c][where].astype(np.float64)
-            span, m = self.white[c] - self.black[c], self.midtones[c]
+            span = self.white[c] - self.black[c]
             raw = (value - self.black[c]) / span
             v = np.clip(raw, 0.0, 1.0)
-            shown = v if m == 0.5 else mtf(v, m)
+            shown = self._curve(v, c)
             left = np.clip(shown - taken, 0.0, 1.0)
-            under = left if m == 0.5 else mtf(left, 1.0 - m)
+            under = self._uncurve(left, c)
             excess = np.maximum(raw - 1.0, 0.0) * np.minimum(1.0, np.abs(taken) / _FADE)
             new = value - span * (v - under + excess)
             new = np.where(left == shown, value, new)
@@ -253,41 +272,72 @@ def _channel(
     return stats.black + black * span, stats.white, midtones(level, target)
 
 
-def choose(kind: str, stats: Statistics) -> Stretch:
+def _asinh_factor(level: float, target: float) -> float:
+    """Factor of the asinh stretch that shows `level`, a share of the range, at `target`."""
+    low, high = np.log(1e-3), np.log(1e9)
+    for _ in range(80):  # monotone in the factor: halve
+        middle = (low + high) / 2
+        factor = np.exp(middle)
+        if np.arcsinh(factor * level) / np.arcsinh(factor) < target:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp((low + high) / 2))
+
+
+def _as_asinh(black: float, white: float, m: float) -> tuple[float, float, float, float]:
+    """The asinh stretch that shows the background where an mtf of `m` does."""
+    level = float(mtf(np.float64(TARGET_BACKGROUND), 1.0 - m))
+    factor = _asinh_factor(level, TARGET_BACKGROUND)
+    half = float(np.sinh(0.5 * np.arcsinh(factor)) / factor)
+    return black, white, half, factor
+
+
+def choose(kind: str, stats: Statistics, *, linked: bool = False) -> Stretch:
     """Decide how to stretch a picture.
 
     `none` takes the nominal range as it is.  `mtf` is Siril's automatic stretch,
-    each channel by itself.  `auto` finds out whether the picture is linear (its
-    automatic stretch would be a strong one) and then does the one or the other,
-    with the strength bounded by `SMALLEST_MIDTONES`.
+    each channel by itself; `asinh` has its black point and brings the background to
+    the same level by an inverse hyperbolic sine.  `auto` finds out whether the picture
+    is linear (its automatic stretch would be a strong one) and then does `mtf` or
+    nothing, with the strength bounded by `SMALLEST_MIDTONES`.
+
+    Parameters
+    ----------
+    kind : {'auto', 'none', 'mtf', 'asinh'}
+    stats : Statistics
+    linked : bool
+        One set of parameters for all channels, from the means of their statistics, so
+        that the balance of colours stays.
 
     Raises
     ------
-    ValueError
+    UsageError
         An unknown kind.
     """
     if kind not in STRETCHES:
-        raise ValueError(f"stretch is {kind!r}; it must be one of {', '.join(STRETCHES)}")
-    channels = range(len(stats.median))
+        raise UsageError(f"stretch is {kind!r}; it must be one of {', '.join(STRETCHES)}")
+    count = len(stats.median)
+    if linked:
+        means = [float(np.mean(v)) for v in (stats.median, stats.sigma)]
+        stats = replace(stats, median=(means[0],) * count, sigma=(means[1],) * count)
     flat = Stretch(
-        "none",
-        tuple(stats.black for _ in channels),
-        tuple(stats.white for _ in channels),
-        tuple(0.5 for _ in channels),
-        "as asked for",
+        "none", (stats.black,) * count, (stats.white,) * count, (0.5,) * count, "as asked for"
     )
     if kind == "none":
         return flat
-    found = [_channel(stats, c, TARGET_BACKGROUND, SHADOWS_SIGMA) for c in channels]
+    found = [_channel(stats, c, TARGET_BACKGROUND, SHADOWS_SIGMA) for c in range(count)]
     strongest = float(np.median([m for _, _, m in found]))
     if kind == "auto" and (strongest >= LINEAR_MIDTONES or stats.dtype == "uint8"):
         reason = f"stretched already: its automatic midtones would be {strongest:.3f}"
         if stats.dtype == "uint8":
             reason = "8-bit pictures are stretched already"
-        return Stretch("none", flat.black, flat.white, flat.midtones, reason)
-    if kind == "mtf":
-        reason = "as asked for"
-    else:
+        return replace(flat, reason=reason)
+    reason = "as asked for" + (", linked" if linked else "")
+    if kind == "asinh":
+        black, white, m, factor = zip(*(_as_asinh(*f) for f in found), strict=True)
+        return Stretch(kind, black, white, m, reason, factor)
+    if kind == "auto":
         reason = f"linear: its automatic midtones are {strongest:.4f}"
         found = [_bounded(*f) for f in found]
     black, white, m = zip(*found, strict=True)

@@ -1,0 +1,156 @@
+"""The catalogue of what was removed, measured while the rows go by."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nox_runtime import objects
+from nox_runtime.errors import OutputError, UsageError
+
+_SQUARE = 512
+_CONTEXT = 96
+#: A star that reaches this share of white is called saturated.
+_SATURATED = 0.99
+ENDINGS = (".ecsv", ".fits", ".fit", ".fts")
+
+
+class Cataloguer:
+    """Collects rows and measures the stars on them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, height and width.
+    white : float
+        Where the picture is saturated.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], white: float) -> None:
+        objects.require("the catalogue")
+        self.shape, self.white = shape, white
+        self._start, self._done = 0, 0
+        self._rows: list[np.ndarray] | None = None
+        self._found: list[tuple[float, ...]] = []
+
+    def add(self, start: int, residual: np.ndarray, stars: np.ndarray, picture: np.ndarray) -> None:
+        """Take the next rows, (C, n, W): display light taken, stars, and the input."""
+        height = self.shape[1]
+        level = np.abs(residual).max(axis=0)[None]
+        new = [level, np.asarray(stars), np.asarray(picture)]
+        old = self._rows
+        rows = new if old is None else [
+            np.concatenate(pair, axis=1) for pair in zip(old, new, strict=True)
+        ]  # fmt: skip
+        known = start + residual.shape[1]
+        while self._done < height and known >= min(self._done + _SQUARE + _CONTEXT, height):
+            self._measure(rows)
+            self._done = min(self._done + _SQUARE, height)
+            drop = max(0, self._done - _CONTEXT - self._start)
+            rows = [r[:, drop:] for r in rows]
+            self._start += drop
+        self._rows = [r.copy() for r in rows]  # let go of what was dropped
+
+    def _measure(self, rows: list[np.ndarray]) -> None:
+        y0 = max(0, self._done - _CONTEXT - self._start)
+        y1 = self._done + _SQUARE + _CONTEXT - self._start
+        for left in range(0, self.shape[2], _SQUARE):
+            x0, x1 = max(0, left - _CONTEXT), left + _SQUARE + _CONTEXT
+            level, stars, picture = (r[:, y0:y1, x0:x1] for r in rows)
+            if not level.any():
+                continue
+            light = np.maximum(np.nan_to_num(stars.astype(float)), 0)
+            found = objects.find(level[0], light.sum(axis=0))
+            if not len(found):
+                continue
+            numbers = found.labels.ravel()
+            fluxes = [
+                np.bincount(numbers, channel.ravel(), len(found) + 1)[1:] for channel in light
+            ]
+            bright = np.zeros(len(found) + 1)
+            np.maximum.at(bright, numbers, np.nan_to_num(picture.max(axis=0)).ravel())
+            peaks = np.zeros(len(found) + 1)
+            np.maximum.at(peaks, numbers, light.max(axis=0).ravel())
+            top = y0 + self._start
+            for i in range(len(found)):
+                y, x = found.peak_y[i] + top, found.peak_x[i] + x0
+                if not (self._done <= y < self._done + _SQUARE and left <= x < left + _SQUARE):
+                    continue
+                self._found.append(
+                    (
+                        found.x[i] + x0, found.y[i] + top, *(f[i] for f in fluxes),
+                        found.fwhm[i], peaks[i + 1], bright[i + 1] >= _SATURATED * self.white,
+                    )
+                )  # fmt: skip
+
+    def table(self, wcs: Any = None) -> Any:
+        """The catalogue, brightest first.
+
+        Parameters
+        ----------
+        wcs : astropy.wcs.WCS, optional
+            With a celestial one, the columns `ra` and `dec` (ICRS, degrees) are added.
+
+        Returns
+        -------
+        astropy.table.Table
+            Columns x, y (pixels, 0 is the centre of the first one), flux (one channel)
+            or flux_1 to flux_3 (the picture's units), fwhm (pixels), peak, saturated.
+        """
+        from astropy import units
+        from astropy.table import Table
+
+        channels = self.shape[0]
+        names = ["flux"] if channels == 1 else [f"flux_{c + 1}" for c in range(channels)]
+        columns = ["x", "y", *names, "fwhm", "peak", "saturated"]
+        rows = sorted(self._found, key=lambda row: -sum(row[2 : 2 + channels]))
+        values = np.array(rows, float).reshape(len(rows), len(columns))
+        table = Table({name: values[:, i] for i, name in enumerate(columns)})
+        table["saturated"] = table["saturated"].astype(bool)
+        for name in ("x", "y", "fwhm"):
+            table[name].unit = units.pix
+        if wcs is not None and wcs.has_celestial:
+            sky = wcs.celestial.pixel_to_world(values[:, 0], values[:, 1]).icrs
+            table.add_column(sky.ra.to(units.deg), index=2, name="ra")
+            table.add_column(sky.dec.to(units.deg), index=3, name="dec")
+        return table
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a catalogue of a kind that is not written.
+
+    Raises
+    ------
+    UsageError
+    """
+    if Path(path).suffix.lower() not in ENDINGS:
+        raise UsageError(f"{path}: a catalogue is ECSV or FITS; end its name in .ecsv or .fits")
+
+
+def save(table: Any, path: Path) -> None:
+    """Write a catalogue, whole or not at all; the ending chooses ECSV or FITS.
+
+    Raises
+    ------
+    OutputError
+    """
+    path, name = Path(path), None
+    kind = "ascii.ecsv" if path.suffix.lower() == ".ecsv" else "fits"
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        table.write(name, format=kind, overwrite=True)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException as error:
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); choose another --catalog"
+        ) from error

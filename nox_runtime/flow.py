@@ -1,0 +1,204 @@
+"""From windows of a picture to finished rows: stretch, model, controls, split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from nox_runtime.controls import Controls, Vetoes
+from nox_runtime.engine import Layout, Runs, Step, iter_residual
+from nox_runtime.stretch import Statistics, Stretch
+
+#: Reads a window of the picture in its own units, (C, h, w).
+NativeReader = Callable[[int, int, int, int], np.ndarray]
+#: Rows outside the region of interest that are handed on at once.
+_PLAIN_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Finished rows of a picture, from row `start`; arrays are (C, rows, W)."""
+
+    start: int
+    starless: np.ndarray
+    stars: np.ndarray
+    residual: np.ndarray
+    picture: np.ndarray
+
+
+def split(
+    picture: np.ndarray, residual: np.ndarray, stretch: Stretch
+) -> tuple[np.ndarray, np.ndarray]:
+    """Part a picture into starless and stars, given what to take on the display scale.
+
+    Parameters
+    ----------
+    picture : ndarray, shape (C, H, W)
+        In its own units; NaN and infinities stay.
+    residual : ndarray, shape (C, H, W), float32
+
+    Returns
+    -------
+    starless, stars : ndarray
+        Of the picture's type; they add up to it.
+    """
+    starless = stretch.subtract(picture, residual)
+    if picture.dtype.kind in "ui":  # keep the difference inside the type
+        starless = np.minimum(starless, picture)
+        if picture.dtype.kind == "i":  # below 0 the difference cannot be too large
+            info = np.iinfo(picture.dtype)
+            room = np.where(picture >= 0, np.maximum(picture, 0) - info.max, info.min)
+            starless = np.maximum(starless, room.astype(picture.dtype))
+        return starless, picture - starless
+    with np.errstate(invalid="ignore"):
+        stars = picture - starless
+    stars[~np.isfinite(picture)] = 0
+    return starless, stars
+
+
+def descreen(picture: np.ndarray, starless: np.ndarray, white: float) -> np.ndarray:
+    """The stars that recombine with the starless picture by screen blending.
+
+    ``(picture - starless) / (1 - starless)`` on a scale on which `white` is 1, so that
+    ``1 - (1 - starless) (1 - descreened)`` gives the picture back.
+
+    Parameters
+    ----------
+    picture, starless : ndarray
+        Same shape and type, in the picture's units.
+    white : float
+        The value that is 1, above 0.
+
+    Returns
+    -------
+    ndarray
+        Same shape and type, 0 to `white`; 0 where the two are the same, where the
+        starless picture is darker by nothing, and for NaN and infinities.
+    """
+    if not white > 0:
+        raise ValueError(f"white is {white}; it must be above 0")
+    p, s = picture.astype(float), starless.astype(float)
+    out = np.zeros(p.shape)
+    with np.errstate(invalid="ignore"):
+        where = np.isfinite(p) & np.isfinite(s) & (p > s)
+    out[where] = (p[where] - s[where]) / np.maximum(1 - s[where] / white, 1e-12)
+    out = np.clip(out, 0, white)
+    return np.asarray(np.rint(out) if picture.dtype.kind in "ui" else out, picture.dtype)
+
+
+def iter_rows(
+    read: NativeReader,
+    shape: tuple[int, int, int],
+    model: Runs,
+    layout: Layout,
+    stretch: Stretch,
+    stats: Statistics,
+    controls: Controls,
+    notes: list[str],
+) -> Iterator[tuple[Step, Rows | None]]:
+    """Remove stars row by row; stop iterating to cancel.
+
+    See `nox_runtime.removal.StarRemover.iter_rows`.
+    """
+    median = np.array(stats.median)[:, None, None]
+    width = shape[2]
+
+    def shown(window: np.ndarray) -> np.ndarray:
+        if window.dtype.kind == "f":
+            window = np.where(np.isfinite(window), window, median)
+        return stretch.forward(window)
+
+    def display(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        return shown(read(y0, y1, x0, x1))
+
+    def finished(start: int, residual: np.ndarray, picture: np.ndarray) -> Rows:
+        residual = controls.apply(start, residual, lambda: shown(picture))
+        starless, stars = split(picture, residual, stretch)
+        return Rows(start, starless, stars, residual, picture)
+
+    def light(residual: np.ndarray, picture: np.ndarray) -> np.ndarray:
+        stars = split(picture, residual, stretch)[1].astype(float)
+        return np.asarray(np.maximum(np.nan_to_num(stars), 0).sum(axis=0))
+
+    vetoes = Vetoes(controls, light, shape[1]) if controls.by_object else None
+    for step in _regional(display, shape, model, layout, controls.region):
+        if step.residual is None:
+            yield step, None
+            continue
+        residual = step.residual
+        picture = read(step.start, step.start + residual.shape[1], 0, width)
+        if picture.dtype.kind == "f":
+            residual[~np.isfinite(picture)] = 0
+        if vetoes is None:
+            yield step, finished(step.start, residual, picture)
+            continue
+        ready = vetoes.push(step.start, residual, picture)
+        if not ready:
+            yield step, None
+        for block in ready:
+            yield step, finished(*block)
+    if vetoes is not None:
+        notes.append(f"{vetoes.kept} objects stay for their size, shape or name")
+
+
+def _regional(
+    read: NativeReader,
+    shape: tuple[int, int, int],
+    model: Runs,
+    layout: Layout,
+    region: tuple[int, int, int, int] | None,
+) -> Iterator[Step]:
+    """`iter_residual`, of the tiles that a region needs alone, and 0 outside it."""
+    if region is None:
+        yield from iter_residual(read, shape, model, layout)
+        return
+    channels, height, width = shape
+    y0, y1, x0, x1 = region
+    top, bottom = _widened(y0, y1, height, layout)
+    left, right = _widened(x0, x1, width, layout)
+
+    def part(a: int, b: int, c: int, d: int) -> np.ndarray:
+        return read(top + a, top + b, left + c, left + d)
+
+    def plain(first: int, last: int, done: int, total: int) -> Iterator[Step]:
+        for y in range(first, last, _PLAIN_ROWS):
+            n = min(_PLAIN_ROWS, last - y)
+            yield Step(done, total, y, np.zeros((channels, n, width), np.float32))
+
+    done, total = 0, 1
+    head = plain(0, top, 0, 1)
+    for step in iter_residual(part, (channels, bottom - top, right - left), model, layout):
+        done, total = step.done, step.total
+        for before in head:
+            yield Step(0, total, before.start, before.residual)
+        if step.residual is None:
+            yield step
+            continue
+        start, rows = top + step.start, step.residual.shape[1]
+        full = np.zeros((channels, rows, width), np.float32)
+        a, b = max(y0, start), min(y1, start + rows)
+        if a < b:
+            inside = step.residual[:, a - start : b - start, x0 - left : x1 - left]
+            full[:, a - start : b - start, x0:x1] = inside
+        yield Step(done, total, start, full)
+    yield from plain(bottom, height, done, total)
+
+
+def _widened(first: int, last: int, length: int, layout: Layout) -> tuple[int, int]:
+    """A range with the surroundings its tiles need, on the grid of the model."""
+    reach = layout.margin + layout.multiple
+    start = max(0, first - reach) // layout.multiple * layout.multiple
+    return start, min(length, last + reach)
+
+
+def count_regional(height: int, width: int, layout: Layout, region: tuple[int, ...] | None) -> int:
+    """How many tiles `iter_rows` will run."""
+    from nox_runtime.engine import count_tiles
+
+    if region is None:
+        return count_tiles(height, width, layout)
+    top, bottom = _widened(region[0], region[1], height, layout)
+    left, right = _widened(region[2], region[3], width, layout)
+    return count_tiles(bottom - top, right - left, layout)
