@@ -18,7 +18,7 @@ $(VENV)/.runtime: pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
-	$(PIP) install --quiet --editable ".[cpu,train]" --group dev
+	$(PIP) install --quiet --editable ".[cpu,train]" --group dev --group test-napari
 	touch $@
 
 demo: $(VENV)/.runtime
@@ -26,7 +26,8 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.test
 	sh tests/system-packages.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/napari -p no:pytest-qt -p no:napari -p no:npe2
+	sh tests/napari/run.sh $(BIN)/python
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
