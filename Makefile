@@ -26,7 +26,7 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.test
 	sh tests/system-packages.sh
-	$(BIN)/python -m pytest --ignore=tests/napari -p no:pytest-qt -p no:napari -p no:npe2
+	$(BIN)/python -m pytest --ignore=tests/napari
 	sh tests/napari/run.sh $(BIN)/python
 
 lint: $(VENV)/.test

@@ -4,9 +4,10 @@
 set -eu
 python=$1
 shift
+options="-ra --strict-markers --import-mode=importlib"
 export LIBGL_ALWAYS_SOFTWARE=1 NAPARI_CATCH_ERRORS=0
 if [ -z "${DISPLAY:-}" ] && command -v xvfb-run >/dev/null 2>&1; then
-    exec xvfb-run -a -s "-screen 0 1600x1200x24" "$python" -m pytest tests/napari "$@"
+    exec xvfb-run -a -s "-screen 0 1600x1200x24" "$python" -m pytest -o addopts="$options" tests/napari "$@"
 fi
 # Without any display the window tests skip and say why.
-exec "$python" -m pytest tests/napari "$@"
+exec "$python" -m pytest -o addopts="$options" tests/napari "$@"
