@@ -71,7 +71,9 @@ def gaussian_field(
     return (field / max(float(field.std()), 1e-12)).astype(np.float32)
 
 
-def warped(field: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def warped(
+    field: np.ndarray, strength: float, rng: np.random.Generator, slope: float = 3.8
+) -> np.ndarray:
     """Move the field's points by a second random field: turbulence's folds.
 
     Parameters
@@ -80,6 +82,8 @@ def warped(field: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     strength : float
         Standard deviation of the shift, as a share of the side.
     rng : numpy.random.Generator
+    slope : float
+        Of the shifts' power spectrum; above 4 the folds are smooth.
 
     Returns
     -------
@@ -88,6 +92,6 @@ def warped(field: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     size = field.shape[0]
     yy, xx = np.mgrid[:size, :size].astype(np.float32)
     where = [
-        axis + np.float32(strength * size) * gaussian_field(size, 3.8, rng) for axis in (yy, xx)
+        axis + np.float32(strength * size) * gaussian_field(size, slope, rng) for axis in (yy, xx)
     ]
     return np.asarray(ndimage.map_coordinates(field, where, order=1, mode="reflect"))

@@ -115,7 +115,7 @@ def _arm_knots(
     blue = canvas.palette.continuum(12000)
     for row, column in zip(rows, columns, strict=True):
         strength = min(5.0, 0.5 / max(rng.random(), 0.02)) * float(light[row, column]) + 1e-6
-        size = max(0.8, 0.05 * scale * rng.uniform(0.4, 1.4))
+        size = max(0.7, 0.03 * scale * rng.uniform(0.5, 1.5))
         rgb = pink if rng.random() < 0.7 else blue
         _clump(canvas, rng, where[1].start + column, where[0].start + row, size, strength, rgb)
 

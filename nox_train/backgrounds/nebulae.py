@@ -122,16 +122,16 @@ def remnant(size: int, rng: np.random.Generator, palette: Palette) -> np.ndarray
     shell = np.hypot(y - rng.uniform(-0.8, 0.8), x - rng.uniform(-0.8, 0.8))
     shell = np.exp(-(((shell - rng.uniform(0.3, 0.9)) / rng.uniform(0.1, 0.5)) ** 2))
     total = 0.05 * _coloured((_unit(_density(size, rng, 0.6)), palette.line("ha")))
-    for _ in range(rng.integers(1, 4)):
-        sheet = warped(gaussian_field(size, rng.uniform(4.2, 5.2), rng), 0.04, rng)
+    for _ in range(rng.integers(2, 7)):
+        sheet = warped(gaussian_field(size, rng.uniform(3.8, 4.6), rng), 0.05, rng, slope=4.8)
         steep = ndimage.gaussian_gradient_magnitude(sheet, 2.0)
         steep = ndimage.gaussian_filter(steep, 4.0) + 0.8 / size
-        patches = np.clip(0.3 + gaussian_field(size, 3.0, rng), 0, None) * (0.2 + shell)
-        level = rng.uniform(-0.5, 0.5)
+        patches = np.exp(0.9 * gaussian_field(size, 3.0, rng)) * (0.15 + shell)
+        level = rng.uniform(-0.8, 0.8)
         # Dividing by the gradient makes the width one in pixels.
         for line, shift in (("ha", 0.0), ("oiii", rng.uniform(1.0, 5.0))):
             off = np.abs((sheet - level) / steep - shift)
-            thread = np.exp(-off / rng.uniform(0.8, 3.0)) + 0.15 * np.exp(-off / 15.0)
+            thread = np.exp(-off / rng.uniform(0.7, 2.0)) + 0.1 * np.exp(-off / 15.0)
             strength = rng.uniform(0.3, 1.0) if line == "ha" else rng.uniform(0.0, 1.0)
             total += _coloured((thread * patches, palette.line(line) * strength))
     return total
