@@ -96,6 +96,11 @@ class Canvas:
         return np.asarray(mtf(np.clip(linear, 0, 1), m), np.float32)
 
 
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw evenly in the logarithm; `low` where a small frame leaves no room above it."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
+
+
 def blurred(light: np.ndarray, fwhm: float) -> np.ndarray:
     """Seeing: two Gaussians, 85 % of this FWHM and 15 % twice as wide, like a Moffat's wings.
 

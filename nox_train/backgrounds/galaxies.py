@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nox_train.backgrounds.canvas import Canvas, polar
+from nox_train.backgrounds.canvas import Canvas, log_uniform, polar
 from nox_train.backgrounds.profiles import (
     arm_contrast,
     arm_phase,
@@ -15,10 +15,6 @@ from nox_train.backgrounds.profiles import (
 )
 
 Facts = dict
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _sersic(
@@ -52,13 +48,13 @@ def spiral(canvas: Canvas, rng: np.random.Generator) -> Facts:
     but for the disc that it sits on.
     """
     x, y = canvas.place(rng, 0.05)
-    scale = _log_uniform(rng, 5.0, 0.13 * canvas.size + 6)
+    scale = log_uniform(rng, 5.0, 0.13 * canvas.size + 6)
     q = float(np.sqrt(rng.uniform(0.1, 1.0)))  # random orientation: cos i is uniform
     angle = float(rng.uniform(0, np.pi))
     arms = int(rng.choice([2, 2, 3, 4]))
     pitch = float(np.radians(rng.uniform(11, 33)) * rng.choice([-1, 1]))
     grand = bool(rng.random() < 0.6)
-    peak = canvas.amplitude(_log_uniform(rng, 0.12, 0.75))
+    peak = canvas.amplitude(log_uniform(rng, 0.12, 0.75))
     where = canvas.window(x, y, 5.5 * scale)
     facts = {
         "kind": "spiral", "x": x, "y": y, "scale_length": scale, "axis_ratio": q,
@@ -85,7 +81,7 @@ def spiral(canvas: Canvas, rng: np.random.Generator) -> Facts:
     bulge_q = min(1.0, q + rng.uniform(0.2, 0.6))
     # A bulge's flux over its disc's, mostly a tenth to one half.
     # In a small disc it stays low: what remained to be seen would be a star.
-    ratio = _log_uniform(rng, 0.03, 0.12 if scale < 10 else 0.4)
+    ratio = log_uniform(rng, 0.03, 0.12 if scale < 10 else 0.4)
     level = ratio * 2 * np.pi * scale**2 * q * peak / sersic_flux(bulge, n, bulge_q)
     _sersic(canvas, x, y, bulge, n, bulge_q, angle, level, canvas.palette.continuum(4300), 10.0)
     facts |= {"bulge_radius": bulge, "bulge_n": n, "bulge_ratio": ratio}
@@ -139,12 +135,12 @@ def _clump(
 def elliptical(canvas: Canvas, rng: np.random.Generator) -> Facts:
     """Elliptical or lenticular: n of 2 to 4.5, old and yellow, some with fainter shells."""
     x, y = canvas.place(rng, 0.05)
-    radius = _log_uniform(rng, 5.0, 0.12 * canvas.size + 6)
+    radius = log_uniform(rng, 5.0, 0.12 * canvas.size + 6)
     # Small steep ones would be a star with a halo.
     n = float(rng.uniform(1.8, 2.6 if radius < 10 else 4.5))
     q = float(rng.uniform(0.45, 0.8 if radius < 10 else 0.97))
     angle = float(rng.uniform(0, np.pi))
-    level = canvas.amplitude(_log_uniform(rng, 0.01, 0.12))
+    level = canvas.amplitude(log_uniform(rng, 0.01, 0.12))
     rgb = canvas.palette.continuum(rng.uniform(3800, 4800))
     _sersic(canvas, x, y, radius, n, q, angle, level, rgb, 7.0)
     return {
@@ -159,10 +155,10 @@ def edge_on(canvas: Canvas, rng: np.random.Generator) -> Facts:
     Heights of a seventh of the length (van der Kruit & Searle 1981, A&A 95, 105).
     """
     x, y = canvas.place(rng, 0.05)
-    scale = _log_uniform(rng, 4.0, 0.12 * canvas.size + 5)
+    scale = log_uniform(rng, 4.0, 0.12 * canvas.size + 5)
     height = max(0.8, scale * rng.uniform(0.08, 0.2))
     angle = float(rng.uniform(0, np.pi))
-    peak = canvas.amplitude(_log_uniform(rng, 0.08, 0.7))
+    peak = canvas.amplitude(log_uniform(rng, 0.08, 0.7))
     where = canvas.window(x, y, 5.5 * scale)
     facts = {"kind": "edge-on", "x": x, "y": y, "scale_length": scale, "height": height,
              "angle": angle}  # fmt: skip
@@ -192,7 +188,7 @@ def small(canvas: Canvas, rng: np.random.Generator, count: int, brightest: float
     order); brighter ones are larger.  None is round and as narrow as a star: see
     `resolved`.
     """
-    faintest = _log_uniform(rng, 0.012, 0.06)
+    faintest = log_uniform(rng, 0.012, 0.06)
     for _ in range(count):
         x, y = rng.uniform(0, canvas.size, 2)
         contrast = min(brightest, faintest * max(rng.random(), 1e-4) ** (-1 / 0.9))
@@ -201,14 +197,14 @@ def small(canvas: Canvas, rng: np.random.Generator, count: int, brightest: float
         typical = 1.3 * (contrast / 0.02) ** 0.22
         radius, q = resolved(rng, typical * np.exp(rng.normal(0, 0.35)), canvas.seeing, early)
         angle = rng.uniform(0, np.pi)
-        rgb = canvas.palette.continuum(_log_uniform(rng, 3000, 13000))
+        rgb = canvas.palette.continuum(log_uniform(rng, 3000, 13000))
         level = canvas.amplitude(contrast) * (0.25 if early else 0.6)
         _sersic(canvas, x, y, radius, n, q, angle, level, rgb, 4.0 if n < 1.5 else 5.0)
         if not early and rng.random() < 0.35:  # lumps, mergers, tails
             for _ in range(rng.integers(1, 3)):
                 dx, dy = rng.normal(0, 1.2 * radius, 2)
                 lump = radius * rng.uniform(0.3, 0.7)
-                hot = canvas.palette.continuum(_log_uniform(rng, 5000, 15000))
+                hot = canvas.palette.continuum(log_uniform(rng, 5000, 15000))
                 share = level * rng.uniform(0.3, 1.0)
                 _sersic(canvas, x + dx, y + dy, lump, 0.7, rng.uniform(0.3, 0.7),
                         rng.uniform(0, np.pi), share, hot, 4.0)  # fmt: skip
@@ -246,14 +242,14 @@ def cluster(canvas: Canvas, rng: np.random.Generator) -> Facts:
     x, y = canvas.place(rng, -0.1)
     core = canvas.size * rng.uniform(0.05, 0.25)
     count = int(rng.integers(15, 80))
-    level = canvas.amplitude(_log_uniform(rng, 0.015, 0.08))
+    level = canvas.amplitude(log_uniform(rng, 0.015, 0.08))
     old = canvas.palette.continuum(rng.uniform(3600, 4400))
     _sersic(canvas, x, y, core * 0.5, 4.0, rng.uniform(0.5, 0.9), rng.uniform(0, np.pi), level, old)
     for _ in range(count):
         r = core * np.sqrt(max(rng.random(), 1e-3) ** -0.7 - 1)  # King-like
         turn = rng.uniform(0, 2 * np.pi)
-        radius, q = resolved(rng, _log_uniform(rng, 1.2, 5.0), canvas.seeing, True)
-        share = canvas.amplitude(_log_uniform(rng, 0.01, 0.15))
+        radius, q = resolved(rng, log_uniform(rng, 1.2, 5.0), canvas.seeing, True)
+        share = canvas.amplitude(log_uniform(rng, 0.01, 0.15))
         _sersic(canvas, x + r * np.cos(turn), y + r * np.sin(turn), radius, rng.uniform(1.4, 2.6),
                 q, rng.uniform(0, np.pi), share, old)  # fmt: skip
     return {"kind": "galaxy cluster", "x": x, "y": y, "core": core, "count": count}

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nox_train.backgrounds.canvas import Canvas, polar
+from nox_train.backgrounds.canvas import Canvas, log_uniform, polar
 from nox_train.backgrounds.fractal import gaussian_field
 
 Facts = dict
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _lumps(shape: tuple[int, ...], slope: float, rng: np.random.Generator) -> np.ndarray:
@@ -37,7 +33,7 @@ def planetary(canvas: Canvas, rng: np.random.Generator) -> Facts:
     Radii from 4 pixels (larger than a star's disc) to an eighth of the side.
     """
     x, y = canvas.place(rng)
-    radius = _log_uniform(rng, max(4.0, 2.0 * canvas.seeing), canvas.size / 8)
+    radius = log_uniform(rng, max(4.0, 2.0 * canvas.seeing), canvas.size / 8)
     q, angle = float(rng.uniform(0.6, 1.0)), float(rng.uniform(0, np.pi))
     facts = {"kind": "planetary nebula", "x": x, "y": y, "radius": radius, "axis_ratio": q}
     where = canvas.window(x, y, 3.2 * radius)
@@ -48,7 +44,7 @@ def planetary(canvas: Canvas, rng: np.random.Generator) -> Facts:
     theta = np.arctan2(v, u)
     lobes = rng.uniform(0, 0.25)
     r = r / (1 + lobes * np.cos(2 * theta))
-    amplitude = canvas.amplitude(_log_uniform(rng, 0.08, 0.7))
+    amplitude = canvas.amplitude(log_uniform(rng, 0.08, 0.7))
     uneven = np.exp(0.25 * _lumps(u.shape, 3.0, rng)) * (1 + 0.4 * np.cos(theta - angle))
     hollow = radius * rng.uniform(0.2, 0.85)
     oiii = shell(r, hollow, radius * 0.95) * uneven
@@ -64,7 +60,7 @@ def hii_complex(canvas: Canvas, rng: np.random.Generator) -> Facts:
     x, y = canvas.place(rng)
     spread = canvas.size * rng.uniform(0.02, 0.15)
     count = int(rng.integers(3, 25))
-    amplitude = canvas.amplitude(_log_uniform(rng, 0.12, 0.7))
+    amplitude = canvas.amplitude(log_uniform(rng, 0.12, 0.7))
     line = canvas.palette.line("ha") + rng.uniform(0, 0.6) * canvas.palette.line("oiii")
     where = canvas.window(x, y, 3 * spread)
     if where is not None:
@@ -73,7 +69,7 @@ def hii_complex(canvas: Canvas, rng: np.random.Generator) -> Facts:
         canvas.add(where, 0.2 * amplitude * haze, line)
     for _ in range(count):
         cx, cy = x + rng.normal(0, spread), y + rng.normal(0, spread)
-        size = _log_uniform(rng, 2.0, max(3.0, spread / 3))
+        size = log_uniform(rng, 2.0, max(3.0, spread / 3))
         where = canvas.window(cx, cy, 4 * size)
         if where is None:
             continue
@@ -95,7 +91,7 @@ def herbig_haro(canvas: Canvas, rng: np.random.Generator) -> Facts:
     x, y = canvas.place(rng)
     angle = float(rng.uniform(0, 2 * np.pi))
     length = canvas.size * rng.uniform(0.05, 0.3)
-    amplitude = canvas.amplitude(_log_uniform(rng, 0.15, 0.7))
+    amplitude = canvas.amplitude(log_uniform(rng, 0.15, 0.7))
     line = canvas.palette.line("ha") * 0.7 + canvas.palette.line("sii") * 0.5
     facts = {"kind": "Herbig-Haro", "x": x, "y": y, "angle": angle, "length": length}
     where = canvas.window(x, y, 1.4 * length)
@@ -128,7 +124,7 @@ def bright_core(canvas: Canvas, rng: np.random.Generator) -> Facts:
     """The burnt-out heart of a bright nebula, as M42's: smooth, rough-edged, often white."""
     x, y = canvas.place(rng)
     core = canvas.size * rng.uniform(0.012, 0.06)
-    amplitude = canvas.amplitude(rng.uniform(0.4, 0.97)) * _log_uniform(rng, 0.5, 4.0)
+    amplitude = canvas.amplitude(rng.uniform(0.4, 0.97)) * log_uniform(rng, 0.5, 4.0)
     where = canvas.window(x, y, 10 * core)
     facts = {"kind": "bright core", "x": x, "y": y, "radius": core}
     if where is None:
@@ -149,7 +145,7 @@ def globules(canvas: Canvas, rng: np.random.Generator) -> Facts:
     wind = rng.uniform(0, 2 * np.pi)
     for _ in range(count):
         x, y = canvas.place(rng)
-        radius = _log_uniform(rng, 3.0, canvas.size / 14)
+        radius = log_uniform(rng, 3.0, canvas.size / 14)
         where = canvas.window(x, y, 6 * radius)
         if where is None:
             continue
@@ -166,13 +162,13 @@ def globules(canvas: Canvas, rng: np.random.Generator) -> Facts:
 def filaments(canvas: Canvas, rng: np.random.Generator) -> Facts:
     """Filaments of a supernova remnant: wrinkled arcs of one shell, a pixel or two wide."""
     x, y = canvas.place(rng, 0.6)
-    radius = canvas.size * _log_uniform(rng, 0.15, 1.5)
+    radius = canvas.size * log_uniform(rng, 0.15, 1.5)
     whole = (slice(0, canvas.size), slice(0, canvas.size))
     u, v = polar(whole, x, y, 0.0, rng.uniform(0.7, 1.0))
     r = np.hypot(u, v)
     theta = (np.arctan2(v, u) + np.pi) * (2048 / (2 * np.pi))
     count = int(rng.integers(3, 10))
-    amplitude = canvas.amplitude(_log_uniform(rng, 0.1, 0.6))
+    amplitude = canvas.amplitude(log_uniform(rng, 0.1, 0.6))
     shape = _ring_noise(rng, 2.8)  # the shell's own; its sheets follow it
     for _ in range(count):
         wrinkles = 0.05 * shape + 0.02 * _ring_noise(rng, 2.4)

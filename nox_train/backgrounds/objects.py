@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nox_train.backgrounds import galaxies, knots, passing
-from nox_train.backgrounds.canvas import Canvas
+from nox_train.backgrounds.canvas import Canvas, log_uniform
 from nox_train.backgrounds.palette import Palette, random_palette
 
 #: A background of 512 px holds none, a few objects, or many small galaxies ...
@@ -99,12 +99,12 @@ def add_objects(
         return picture, []
     if seeing is None:
         widest = 2.0 if mode == "many" else SEEING[1]
-        seeing = float(np.exp(rng.uniform(np.log(SEEING[0]), np.log(widest))))
+        seeing = log_uniform(rng, SEEING[0], widest)
     size = picture.shape[1]
     canvas = Canvas(
         size,
         palette or random_palette(rng),
-        midtones=float(np.exp(rng.uniform(np.log(0.01), np.log(0.3)))),
+        midtones=log_uniform(rng, 0.01, 0.3),
         level=float(np.clip(np.median(picture[:, ::4, ::4]), 0.01, 0.9)),
         seeing=seeing,
         at=at,
@@ -138,6 +138,5 @@ def _small_count(mode: str, kinds: Sequence[str], size: int, rng: np.random.Gene
         return 0
     area = (size / 512) ** 2
     if mode == "many":
-        low, high = np.log(SMALL_MANY)
-        return max(1, round(area * float(np.exp(rng.uniform(low, high)))))
+        return max(1, round(area * log_uniform(rng, *SMALL_MANY)))
     return int(rng.poisson(SMALL_FEW * area))

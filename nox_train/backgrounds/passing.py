@@ -5,15 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from nox_train.backgrounds.canvas import Canvas, polar
+from nox_train.backgrounds.canvas import Canvas, log_uniform, polar
 from nox_train.backgrounds.fractal import gaussian_field
 
 Facts = dict
 _SIGNS = "ABCDEFGHKLMNPRSTUVWXYZ0123456789"
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def coma(r: np.ndarray, core: float, reach: float) -> np.ndarray:
@@ -28,9 +24,9 @@ def coma(r: np.ndarray, core: float, reach: float) -> np.ndarray:
 def comet(canvas: Canvas, rng: np.random.Generator) -> Facts:
     """Comet: a green coma as ``1 / r``, a curved dust tail, a straight streaky ion tail."""
     x, y = canvas.place(rng, 0.1)
-    size = canvas.size * _log_uniform(rng, 0.03, 0.3)
+    size = canvas.size * log_uniform(rng, 0.03, 0.3)
     angle = float(rng.uniform(0, 2 * np.pi))
-    amplitude = canvas.amplitude(_log_uniform(rng, 0.2, 0.9))
+    amplitude = canvas.amplitude(log_uniform(rng, 0.2, 0.9))
     whole = (slice(0, canvas.size), slice(0, canvas.size))
     u, v = polar(whole, x, y, angle)
     core = max(1.2, 0.6 * canvas.seeing)
@@ -66,8 +62,8 @@ def trail(canvas: Canvas, rng: np.random.Generator) -> Facts:
     """Trail of a satellite or a meteor: straight, even or flaring, right through or ending."""
     x, y = canvas.place(rng, -0.1)
     angle = float(rng.uniform(0, np.pi))
-    width = _log_uniform(rng, 0.5, 2.5)
-    amplitude = canvas.amplitude(_log_uniform(rng, 0.04, 0.7))
+    width = log_uniform(rng, 0.5, 2.5)
+    amplitude = canvas.amplitude(log_uniform(rng, 0.04, 0.7))
     whole = (slice(0, canvas.size), slice(0, canvas.size))
     u, v = polar(whole, x, y, angle)
     shine = np.exp(-0.5 * (v / width) ** 2)
@@ -77,7 +73,7 @@ def trail(canvas: Canvas, rng: np.random.Generator) -> Facts:
     elif kind == "meteor":
         half = canvas.size * rng.uniform(0.15, 0.5)
         shine = shine * np.clip(1 - (u / half) ** 2, 0, None) ** 2 * (1 + 0.5 * np.tanh(u / half))
-    canvas.add(whole, amplitude * shine, canvas.palette.continuum(_log_uniform(rng, 4500, 8000)))
+    canvas.add(whole, amplitude * shine, canvas.palette.continuum(log_uniform(rng, 4500, 8000)))
     return {"kind": "trail", "form": kind, "x": x, "y": y, "angle": angle, "width": width}
 
 

@@ -19,8 +19,8 @@ _BLOCK = 16
 def find_points(picture: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     """Round bright spots, alone on smoother ground, as stars and bokeh sparkles are.
 
-    A difference of Gaussians at three scales, against its own median absolute value
-    in blocks of 16 px (so that grass and rock, rough everywhere, do not count).  Of
+    A difference of Gaussians at three scales, against its own scatter
+    in blocks of 16 or 32 px (so that grass and rock, rough everywhere, do not count).  Of
     the peaks those stay that are round (smaller over larger curvature at least 0.35)
     and alone: a ring of 3.5 scales round them reaches nowhere above 45 % of their
     height.
@@ -41,7 +41,7 @@ def find_points(picture: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray
     for scale in SCALES:
         soft = ndimage.gaussian_filter(grey, scale, mode="reflect")
         bump = soft - ndimage.gaussian_filter(soft, 1.25 * scale, mode="reflect")
-        scatter = _scatter(bump)
+        scatter = _scatter(bump, _BLOCK if scale < 2 else 2 * _BLOCK)
         peak = bump == ndimage.maximum_filter(bump, 2 * int(np.ceil(scale)) + 1)
         bright = peak & (bump > threshold * scatter) & (bump > FAINTEST)
         rows, columns = np.nonzero(bright)
@@ -56,18 +56,20 @@ def find_points(picture: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray
     return _merged(np.concatenate(found))
 
 
-def _scatter(bump: np.ndarray) -> np.ndarray:
-    """Local scatter of the filtered picture, from medians of blocks; its shape."""
+def _scatter(bump: np.ndarray, side: int) -> np.ndarray:
+    """Local scatter of the filtered picture, from blocks of this side; its shape."""
     h, w = bump.shape
-    down, across = -(-h // _BLOCK), -(-w // _BLOCK)
-    padded = np.pad(np.abs(bump), ((0, down * _BLOCK - h), (0, across * _BLOCK - w)), "reflect")
-    blocks = padded.reshape(down, _BLOCK, across, _BLOCK).swapaxes(1, 2)
-    medians = np.median(blocks.reshape(down, across, -1), axis=2) * 1.4826
+    side = min(side, h, w)
+    down, across = -(-h // side), -(-w // side)
+    padded = np.pad(np.abs(bump), ((0, down * side - h), (0, across * side - w)), "symmetric")
+    blocks = padded.reshape(down, side, across, side).swapaxes(1, 2).reshape(down, across, -1)
+    # The 30th percentile, not the median: a wide star fills a third of a block.
+    k = int(0.3 * side * side)
+    values = np.partition(blocks, k, axis=2)[..., k] / 0.385
     # Rough ground reaches over a block's border: the roughest of the neighbours counts
     # half, the block's own scatter whole.
-    around = ndimage.maximum_filter(medians, 3)
-    level = np.maximum(medians, 0.5 * around) + 5e-4
-    return np.asarray(np.kron(level, np.ones((_BLOCK, _BLOCK), np.float32))[:h, :w])
+    level = np.maximum(values, 0.5 * ndimage.maximum_filter(values, 3)) + 5e-4
+    return np.asarray(np.kron(level, np.ones((side, side), np.float32))[:h, :w])
 
 
 def _round(soft: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -42,29 +42,6 @@ def test_asinh_has_its_inverse() -> None:
     np.testing.assert_allclose(sensor.asinh_unstretch(sensor.asinh_stretch(x, 8), 8), x)
 
 
-@pytest.mark.parametrize("family", list(backgrounds.FAMILIES))
-def test_invented_backgrounds(family: str) -> None:
-    made = backgrounds.procedural(128, np.random.default_rng(1), family)
-    assert made.shape == (3, 128, 128)
-    assert made.dtype == np.float32
-    assert 0 <= made.min() < made.max() <= 1
-
-
-def test_fractal_has_its_power_spectrum() -> None:
-    field = backgrounds.fractal(512, 3.0, np.random.default_rng(5))
-    power = np.abs(np.fft.fft2(field - field.mean())) ** 2
-    k = np.hypot(*np.meshgrid(np.fft.fftfreq(512), np.fft.fftfreq(512)))
-    low, high = (power[(k > a) & (k < b)].mean() for a, b in ((0.02, 0.025), (0.2, 0.25)))
-    assert np.log10(high / low) == pytest.approx(-3.0, abs=0.35)
-
-
-def test_hold_out_is_by_name_and_about_a_tenth(tmp_path: Path) -> None:
-    names = [Path(f"picture-{i}.png") for i in range(2000)]
-    held = [backgrounds.is_held_out(n) for n in names]
-    assert 0.08 < np.mean(held) < 0.12
-    assert backgrounds.is_held_out(tmp_path / names[0].name) == held[0]
-
-
 def test_training_and_validation_share_no_picture(tmp_path: Path) -> None:
     for i in range(40):
         Image.new("RGB", (64, 64), (i, i, i)).save(tmp_path / f"{i}.png")
