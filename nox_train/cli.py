@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+
+from nox_train.plans import BankPlan
 
 
 def _quiet_tensorflow() -> None:
@@ -72,11 +74,89 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--workers", type=int, help="processes that make scenes")
     fit.add_argument("--precision", choices=("float32", "bfloat16"), help="bfloat16 for GPUs")
     fit.set_defaults(run=_fit)
+    _dataset_parser(commands)
     sample = commands.add_parser("sample", help="write the sample picture that nox ships")
     sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fits.fz")
     sample.add_argument("--seed", type=int, default=20261122)
     sample.set_defaults(run=_sample)
     return parser
+
+
+def _dataset_parser(commands: argparse._SubParsersAction) -> None:
+    pairs = commands.add_parser(
+        "dataset",
+        help="write pairs of pictures with stars and without",
+        description="Write pairs of pictures with stars and without, each with a JSON file of "
+        "all that was drawn. The same seed makes the same bytes on any number of workers; the "
+        "same command goes on where a run was stopped.",
+        epilog="Example: nox-train dataset -n 1000 --backgrounds photos/ -o pairs/",
+    )
+    pairs.add_argument("-n", "--count", type=int, required=True, help="pairs")
+    pairs.add_argument("--size", type=int, default=512, help="pixels a side (default: 512)")
+    pairs.add_argument(
+        "--format", choices=("fits", "tiff", "png"), default="fits",
+        help="float32 FITS or TIFF, or 16-bit PNG (default: fits)",
+    )  # fmt: skip
+    pairs.set_defaults(run=_dataset)
+    preview = commands.add_parser(
+        "preview",
+        help="pictures of scenes, point spread functions, fluxes and stretches",
+        description="Write contact sheets of what training sees.",
+    )
+    preview.set_defaults(run=_preview)
+    for parser in (pairs, preview):
+        parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+        parser.add_argument(
+            "--backgrounds", metavar="FOLDER",
+            help="star-free pictures, SIDD-Small, RENOIR or any (default: all invented)",
+        )  # fmt: skip
+        parser.add_argument("--seed", type=int, default=1)
+        parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+        parser.add_argument(
+            "--fields", type=int, default=40, metavar="N",
+            help="star fields to draw from (default: 40)",
+        )  # fmt: skip
+
+
+def _bank_plan(args: argparse.Namespace, size: int) -> BankPlan:
+    if args.fields < 1:
+        raise ValueError(f"--fields is {args.fields}; it must be at least 1")
+    return BankPlan(
+        seed=args.seed, fields=args.fields, backgrounds=3 * args.fields,
+        pictures=args.backgrounds or "", field_size=1024 if size <= 512 else 2 * size,
+        background_size=2 * max(256, size),
+    )  # fmt: skip
+
+
+def _dataset(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from nox_train.dataset import build_bank
+    from nox_train.pairs import PairsPlan, claim, iter_pairs
+
+    plan = PairsPlan(args.count, args.size, args.seed, args.format)
+    bank_plan = _bank_plan(args, args.size)
+    claim(args.output, plan, asdict(bank_plan))  # before the bank of another is overwritten
+    bank = build_bank(args.output / "bank", bank_plan, args.workers)
+    with tqdm(desc="pairs", total=plan.count, file=sys.stderr) as bar:
+        for done in iter_pairs(args.output, bank, plan, args.workers):
+            bar.update(done - bar.n)
+    print(args.output)
+    return 0
+
+
+def _preview(args: argparse.Namespace) -> int:
+    import tempfile
+
+    from nox_train.dataset import Bank, build_bank
+    from nox_train.preview import write_preview
+
+    with tempfile.TemporaryDirectory() as scratch:
+        bank = Bank(build_bank(Path(scratch) / "bank", _bank_plan(args, 256), args.workers))
+        for path in write_preview(args.output, bank, seed=args.seed):
+            print(path)
+        del bank  # Windows cannot delete a mapped file
+    return 0
 
 
 def _sample(args: argparse.Namespace) -> int:
@@ -108,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"nox-train: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("nox-train: stopped; the same command goes on from latest.npz", file=sys.stderr)
+        print("nox-train: stopped; the same command goes on from there", file=sys.stderr)
         return 130
 
 

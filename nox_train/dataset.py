@@ -21,13 +21,16 @@ from tqdm import tqdm
 
 from nox_train import backgrounds, psf, stars
 from nox_train.plans import BankPlan
-from nox_train.scenes import Scene, compose, shrunk
+from nox_train.scenes import Scene, compose, enlarged, shrunk
+from nox_train.stars import Field
 
 #: Factor of the light stored as float16: keeps wings 1e-10 of the peak.
 _LIGHT_SCALE = 1024.0
 #: Share of the scenes that are made at twice the size and shrunk, as pictures for
 #: the web are: tiny, sharp stars.
 SHRUNK = 0.2
+#: Share of the scenes that are made at half the size and enlarged, as by drizzle.
+ENLARGED = 0.03
 
 
 def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
@@ -40,14 +43,11 @@ def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
     return (field.light * _LIGHT_SCALE).astype(np.float16), field.faintest, field.parameters
 
 
-def _make_background(job: tuple[BankPlan, int, str]) -> np.ndarray:
+def _make_background(job: tuple[BankPlan, int, str]) -> tuple[np.ndarray, dict]:
     plan, i, path = job
     rng = np.random.default_rng([plan.seed, int(plan.held_out), 2, i])
-    if path:
-        made = backgrounds.crop(backgrounds.read_picture(Path(path)), plan.background_size, rng)
-    else:
-        made = backgrounds.procedural(plan.background_size, rng)
-    return made.astype(np.float16)
+    made, facts = backgrounds.make(plan.background_size, rng, Path(path) if path else None)
+    return made.astype(np.float16), facts
 
 
 def _picture_paths(plan: BankPlan) -> list[str]:
@@ -85,22 +85,22 @@ def build_bank(folder: Path, plan: BankPlan, workers: int = 2) -> Path:
         folder / "backgrounds.npy", "w+", np.float16, (plan.backgrounds, 3, side, side)
     )
     facts = []
-    with multiprocessing.get_context("spawn").Pool(workers, initializer=_be_nice) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, initializer=be_nice) as pool:
         jobs = [(plan, i) for i in range(plan.fields)]
         made = tqdm(pool.imap(_make_field, jobs), "star fields", plan.fields)
         for i, (light, faintest, parameters) in enumerate(made):
             fields[i] = light
-            mono = parameters["population"]["mono"]
-            facts.append({"faintest": faintest, "mono": mono, **parameters})
+            facts.append({"faintest": faintest, **parameters})
         paths = _picture_paths(plan)
         todo = [(plan, i, path) for i, path in enumerate(paths)]
         shown = tqdm(pool.imap(_make_background, todo), "backgrounds", plan.backgrounds)
-        for i, picture in enumerate(shown):
+        about = []
+        for i, (picture, told) in enumerate(shown):
             pictures[i] = picture
+            about.append(told)
     fields.flush()
     pictures.flush()
-    sources = [Path(p).name for p in paths]
-    stamp.write_text(json.dumps({"plan": asdict(plan), "fields": facts, "pictures": sources}))
+    stamp.write_text(json.dumps({"plan": asdict(plan), "fields": facts, "backgrounds": about}))
     return folder
 
 
@@ -109,9 +109,8 @@ class Bank:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        facts = json.loads((self.folder / "bank.json").read_text())["fields"]
-        self.faintest = [f["faintest"] for f in facts]
-        self.mono = [f["mono"] for f in facts]
+        facts = json.loads((self.folder / "bank.json").read_text())
+        self.field_facts, self.background_facts = facts["fields"], facts["backgrounds"]
         self.fields = np.load(self.folder / "fields.npy", mmap_mode="r")
         self.backgrounds = np.load(self.folder / "backgrounds.npy", mmap_mode="r")
 
@@ -119,14 +118,20 @@ class Bank:
         """Draw a field and a background, and compose them."""
         i = int(rng.integers(len(self.fields)))
         j = int(rng.integers(len(self.backgrounds)))
-        mono = self.mono[i]
-        light = _window(self.fields[i], 2 * size, rng).astype(np.float32) / _LIGHT_SCALE
         room = min(self.backgrounds.shape[-1], self.fields.shape[-1])
-        if rng.random() > SHRUNK or 2 * size > room:
-            return compose(self.backgrounds[j], light, self.faintest[i], rng, size=size, mono=mono)
-        return shrunk(
-            compose(self.backgrounds[j], light, self.faintest[i], rng, size=2 * size, mono=mono)
-        )
+        resize, side = rng.random(), size
+        if resize < SHRUNK and 2 * size <= room:
+            side = 2 * size
+        elif resize > 1 - ENLARGED:
+            side = size // 2
+        light = _window(self.fields[i], 2 * side, rng).astype(np.float32)
+        light *= np.float32(1 / _LIGHT_SCALE)
+        facts = self.field_facts[i]
+        made = compose(self.backgrounds[j], Field(light, facts["faintest"], facts), rng, size=side)
+        made.parameters.update(field=i, background=j)
+        if side > size:
+            return shrunk(made)
+        return enlarged(made) if side < size else made
 
     def batch(self, seed: int, index: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of the stream `seed`.
@@ -154,7 +159,7 @@ def _window(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndar
 _bank: Bank | None = None
 
 
-def _be_nice() -> None:
+def be_nice() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     if hasattr(os, "nice"):
         os.nice(5)
@@ -162,7 +167,7 @@ def _be_nice() -> None:
 
 def _open_bank(folder: str) -> None:
     global _bank
-    _be_nice()
+    be_nice()
     _bank = Bank(Path(folder))
 
 

@@ -121,10 +121,7 @@ def measure_receptive_field(session: Any, channels: int, multiple: int, seed: in
                             obstruction=0.3, aureole_share=0.08)  # fmt: skip
         population = stars.Population(density=density, slope=0.6)
         fields.append(stars.star_field(1024, optics, population, rng))
-    scenes = [
-        compose(backgrounds.procedural(size, rng), f.light, f.faintest, rng, size=size).input
-        for f in fields
-    ]
+    scenes = [compose(backgrounds.procedural(size, rng), f, rng, size=size).input for f in fields]
     margins = list(range(multiple, most + 1, multiple))
     for scene in scenes:
         picture = scene[:channels][None].astype(np.float32)

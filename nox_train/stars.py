@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import fft
 
-from nox_train.psf import RGB_WAVELENGTHS_UM, Optics, colour_psf
+from nox_train.colours import blackbody_rgb, narrowband_rgb
+from nox_train.psf import Optics, colour_psf
 
-_HC_OVER_K_UM = 14387.77  # second radiation constant, micrometre kelvin (CODATA 2018)
+CLUSTERS = ("none", "open", "globular")
 
 
 def power_law_fluxes(
@@ -41,29 +42,10 @@ def power_law_fluxes(
     return (1.0 - u * (1.0 - dynamic_range**-slope)) ** (-1.0 / slope)
 
 
-def blackbody_rgb(temperature: np.ndarray) -> np.ndarray:
-    """Colour of black bodies through a camera balanced for 6,000 K.
-
-    Planck's law at the effective wavelengths of the three filters, in photons.
-
-    Parameters
-    ----------
-    temperature : ndarray, shape (n,)
-        Kelvin, 1,500 to 50,000.
-
-    Returns
-    -------
-    ndarray, shape (3, n), float64
-        Relative flux of red, green and blue; their mean is 1.
-    """
-    t = np.atleast_1d(np.asarray(temperature, float))[None, :]
-    wavelength = np.array(RGB_WAVELENGTHS_UM)[:, None]
-
-    def photons(kelvin: np.ndarray) -> np.ndarray:
-        return wavelength**-4 / np.expm1(_HC_OVER_K_UM / (wavelength * kelvin))
-
-    colour = photons(t) / photons(np.full((1, 1), 6000.0))
-    return colour / colour.mean(axis=0)
+def flux_of_share(share: float, slope: float, dynamic_range: float) -> float:
+    """The flux that a given share of `power_law_fluxes` exceeds; inverts their law."""
+    end = dynamic_range**-slope
+    return float((share * (1 - end) + end) ** (-1 / slope))
 
 
 def impulse_map(size: int, x: np.ndarray, y: np.ndarray, flux: np.ndarray) -> np.ndarray:
@@ -106,34 +88,83 @@ def impulse_map(size: int, x: np.ndarray, y: np.ndarray, flux: np.ndarray) -> np
     return np.stack(out).reshape(len(flux), size, size)
 
 
+def plummer_radii(n: int, core: float, rng: np.random.Generator) -> np.ndarray:
+    """Distances from the centre of an open cluster, surface density
+    ``(1 + r^2 / core^2)^-2`` (Plummer 1911, MNRAS 71, 460); in the unit of `core`.
+    """
+    u = rng.random(n).clip(0, 0.995)
+    return core * np.sqrt(u / (1 - u))
+
+
+def king_radii(n: int, core: float, tidal: float, rng: np.random.Generator) -> np.ndarray:
+    """Distances from the centre of a globular cluster.
+
+    Surface density ``[(1 + r^2/rc^2)^-1/2 - (1 + rt^2/rc^2)^-1/2]^2`` out to the tidal
+    radius rt (King 1962, AJ 67, 471); in the unit of `core`.
+    """
+    r = np.linspace(0, tidal, 4000)
+    density = ((1 + (r / core) ** 2) ** -0.5 - (1 + (tidal / core) ** 2) ** -0.5) ** 2
+    within = np.concatenate([[0.0], np.cumsum((density * r)[1:] + (density * r)[:-1])])
+    return np.interp(rng.random(n), within / within[-1], r)
+
+
 def positions(
     n: int,
     size: int,
     rng: np.random.Generator,
     *,
+    cluster: str = "none",
     cluster_share: float = 0.0,
+    gradient: float = 0.0,
     double_share: float = 0.03,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places of stars: even over the field, in one cluster, and close pairs.
+    """Places of stars: over the field, in a cluster, and close pairs.
 
-    Clusters follow a Plummer surface density, ``(1 + r^2 / a^2)^-2``.
+    Parameters
+    ----------
+    n, size : int
+        Stars, and the side of the field in pixels.
+    rng : numpy.random.Generator
+    cluster : {'none', 'open', 'globular'}
+        Profile of the cluster, see `plummer_radii` and `king_radii`.
+    cluster_share : float
+        Of the stars that belong to it.
+    gradient : float
+        Density at one side of the field over the mean, minus 1; 0 to 1.
+    double_share : float
+        Of the stars that get a close companion, some pixels away.
+
+    Returns
+    -------
+    x, y : ndarray, shape (n,)
+        In pixels, 0 to `size`.
     """
+    if cluster not in CLUSTERS:
+        raise ValueError(f"cluster is {cluster!r}; it must be one of {CLUSTERS}")
     x, y = rng.uniform(0, size, (2, n))
-    in_cluster = rng.random(n) < cluster_share
-    k = int(in_cluster.sum())
+    if gradient:
+        # Inverse of the cumulative density of 1 + gradient (1 - 2 x / size).
+        u = x / size
+        b = 1 + gradient
+        x = size * 2 * u / (b + np.sqrt(np.maximum(b * b - 4 * gradient * u, 0)))
+    inside = rng.random(n) < (cluster_share if cluster != "none" else 0.0)
+    k = int(inside.sum())
     if k:
-        u = rng.random(k).clip(0, 0.995)
-        r = rng.uniform(0.03, 0.15) * size * np.sqrt(u / (1 - u))
+        if cluster == "open":
+            r = plummer_radii(k, rng.uniform(0.03, 0.15) * size, rng)
+        else:
+            core = rng.uniform(0.008, 0.05) * size
+            r = king_radii(k, core, min(core * 10 ** rng.uniform(1.0, 2.0), 0.7 * size), rng)
         angle = rng.uniform(0, 2 * np.pi, k)
         centre = rng.uniform(0.2, 0.8, 2) * size
-        x[in_cluster] = centre[0] + r * np.cos(angle)
-        y[in_cluster] = centre[1] + r * np.sin(angle)
+        x[inside] = centre[0] + r * np.cos(angle)
+        y[inside] = centre[1] + r * np.sin(angle)
     pairs = int(n * double_share)
     if pairs:
-        a, b = rng.integers(0, n, (2, pairs))
+        a, b_ = rng.integers(0, n, (2, pairs))
         separation, angle = rng.exponential(5, pairs), rng.uniform(0, 2 * np.pi, pairs)
-        x[b] = x[a] + separation * np.cos(angle)
-        y[b] = y[a] + separation * np.sin(angle)
+        x[b_] = x[a] + separation * np.cos(angle)
+        y[b_] = y[a] + separation * np.sin(angle)
     return x % size, y % size
 
 
@@ -141,8 +172,26 @@ def positions(
 class Population:
     """What `star_field` needs to know of the stars.
 
-    ``density`` is in stars a megapixel, ``slope`` and ``dynamic_range`` are those
-    of `power_law_fluxes`, temperatures are in kelvin.
+    Attributes
+    ----------
+    density : float
+        Stars a megapixel.
+    slope, dynamic_range : float
+        Of `power_law_fluxes`.
+    temperature, temperature_spread : float
+        Median in kelvin, and the standard deviation of its logarithm.
+    white, reddening : float
+        See `blackbody_rgb`.
+    saturation : float
+        Exponent of the colours; 0 makes white stars, above 1 vivid ones.
+    cluster, cluster_share, gradient, double_share
+        See `positions`.
+    mono : bool
+        One channel, three times.
+    palette : str
+        Lines of a narrowband picture, see `narrowband_rgb`; empty for broadband.
+    gains : tuple of float
+        Of a narrowband picture's channels.
     """
 
     density: float = 2000.0
@@ -150,29 +199,57 @@ class Population:
     dynamic_range: float = 1e4
     temperature: float = 5500.0
     temperature_spread: float = 0.3
+    white: float = 6000.0
+    reddening: float = 0.0
     saturation: float = 1.0
+    cluster: str = "none"
     cluster_share: float = 0.0
+    gradient: float = 0.0
+    double_share: float = 0.03
     mono: bool = False
+    palette: str = ""
+    gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 def random_population(rng: np.random.Generator, fwhm: float, *, mono: bool = False) -> Population:
     """Draw a field for stars `fwhm` pixels wide.
 
-    Density is from 300 a megapixel to 25,000 at a width of 2.8 px, more where stars
-    are narrower, 60,000 at the most.
+    Density is from 50 a megapixel to 25,000 at a width of 2.8 px, more where stars
+    are narrower, 50,000 at the most.
     """
-    clustered = rng.random() < 0.2
-    densest = min(4.78, 4.4 + 1.5 * np.log10(2.8 / fwhm))
+    cluster = str(rng.choice(CLUSTERS, p=[0.78, 0.1, 0.12]))
+    densest = min(4.7, 4.4 + 1.5 * np.log10(2.8 / fwhm))
+    sparse = rng.random() < 0.07
+    narrowband = not mono and rng.random() < 0.12
+    gains = np.exp(rng.normal(0, 0.3, 3)) * (1.0, 0.75, 1.0)
     return Population(
-        density=float(10 ** rng.uniform(2.5, densest)),
+        density=float(10 ** (rng.uniform(1.7, 2.5) if sparse else rng.uniform(2.5, densest))),
         slope=float(rng.uniform(0.45, 1.3)),
         dynamic_range=float(10 ** rng.uniform(2.3, 5.0)),
         temperature=float(rng.uniform(3800, 8500)),
         temperature_spread=float(rng.uniform(0.1, 0.5)),
+        white=float(rng.uniform(4800, 6800)),
+        reddening=float(rng.exponential(0.4)),
         saturation=float(rng.uniform(0.3, 1.6)),
-        cluster_share=float(rng.uniform(0.2, 0.9)) if clustered else 0.0,
+        cluster=cluster,
+        cluster_share=float(rng.uniform(0.2, 0.9)),
+        gradient=float(rng.uniform(0, 0.9)) if rng.random() < 0.2 else 0.0,
         mono=mono,
+        palette=str(rng.choice(["SHO", "HOO"])) if narrowband else "",
+        gains=(float(gains[0]), float(gains[1]), float(gains[2])),
     )
+
+
+def colours(population: Population, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw colours of `n` stars; shape (3, n), mean of the channels 1."""
+    p = population
+    if p.mono:
+        return np.ones((3, n))
+    kelvin = p.temperature * np.exp(rng.normal(0, p.temperature_spread, n))
+    kelvin = kelvin.clip(2200, 30000)
+    if p.palette:
+        return narrowband_rgb(kelvin, p.palette, p.gains)
+    return blackbody_rgb(kelvin, white=p.white, reddening=p.reddening) ** p.saturation
 
 
 @dataclass(frozen=True)
@@ -186,12 +263,22 @@ class Field:
     faintest : float
         Peak of the faintest star on the same scale.
     parameters : dict
-        The optics and the population it was drawn from.
+        The optics and the population it was drawn from, and the number of stars.
     """
 
     light: np.ndarray
     faintest: float
     parameters: dict
+
+    @property
+    def mono(self) -> bool:
+        """Whether its three channels are the same."""
+        return bool(self.parameters["population"]["mono"])
+
+    def gain_of_share(self, share: float) -> float:
+        """Factor of `light` at which this share of the stars reaches the full well."""
+        p = self.parameters["population"]
+        return 1.0 / (self.faintest * flux_of_share(share, p["slope"], p["dynamic_range"]))
 
 
 def star_field(
@@ -211,22 +298,36 @@ def star_field(
     p = population
     n = max(3, rng.poisson(p.density * size * size / 1e6))
     flux = power_law_fluxes(n, p.slope, p.dynamic_range, rng)
-    if p.mono:
-        colour = np.ones((3, n))
-    else:
-        spread = np.exp(rng.normal(0, p.temperature_spread, n))
-        colour = blackbody_rgb((p.temperature * spread).clip(2200, 30000)) ** p.saturation
-    x, y = positions(n, size, rng, cluster_share=p.cluster_share)
+    colour = colours(p, n, rng)
+    x, y = positions(
+        n, size, rng, cluster=p.cluster, cluster_share=p.cluster_share,
+        gradient=p.gradient, double_share=p.double_share,
+    )  # fmt: skip
     psf = colour_psf(optics, psf_size)
-    impulses = impulse_map(size, x, y, colour * flux)
-    padded = np.zeros((3, size, size))
-    low = size // 2 - psf_size // 2
-    padded[:, low : low + psf_size, low : low + psf_size] = psf
-    spectrum = fft.rfft2(fft.ifftshift(padded, axes=(1, 2))) * fft.rfft2(impulses)
-    light = np.maximum(fft.irfft2(spectrum, s=(size, size)), 0.0)
+    light = spread(impulse_map(size, x, y, colour * flux), psf)
     peak = psf.max(axis=(1, 2)).mean() * flux.max()
     return Field(
         (light / peak).astype(np.float32),
         float(1.0 / flux.max()),
         {"optics": asdict(optics), "population": asdict(population), "stars": int(n)},
     )
+
+
+def spread(impulses: np.ndarray, psf: np.ndarray) -> np.ndarray:
+    """Convolve a periodic map with a smaller PSF whose centre is at ``size // 2``.
+
+    Parameters
+    ----------
+    impulses : ndarray, shape (C, size, size)
+    psf : ndarray, shape (C, side, side)
+
+    Returns
+    -------
+    ndarray, shape (C, size, size), values 0 and more
+    """
+    size, side = impulses.shape[-1], psf.shape[-1]
+    padded = np.zeros((len(psf), size, size))
+    low = size // 2 - side // 2
+    padded[:, low : low + side, low : low + side] = psf
+    spectrum = fft.rfft2(fft.ifftshift(padded, axes=(1, 2))) * fft.rfft2(impulses)
+    return np.maximum(fft.irfft2(spectrum, s=(size, size)), 0.0)

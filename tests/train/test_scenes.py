@@ -1,129 +1,202 @@
 from __future__ import annotations
 
-from pathlib import Path
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from nox_train import backgrounds, dataset, psf, sensor, stars
-from nox_train.scenes import compose
-
-PLAN = dataset.BankPlan(fields=2, field_size=512, backgrounds=3, background_size=128)
-
-
-@pytest.fixture(scope="session")
-def bank(tmp_path_factory: pytest.TempPathFactory) -> dataset.Bank:
-    return dataset.Bank(dataset.build_bank(tmp_path_factory.mktemp("bank"), PLAN))
+from nox_runtime import stretch
+from nox_train import backgrounds, psf, scenes, sensor, stars
+from nox_train.processing import Development
+from nox_train.recipes import Recipe, random_development, random_recipe
+from nox_train.scenes import compose, enlarged, render, shrunk
 
 
-def test_noise_has_the_variance_of_its_light() -> None:
-    rng = np.random.default_rng(0)
-    light = np.repeat(np.linspace(0, 0.5, 4)[:, None, None], 300, 1).repeat(300, 2)
-    grain = sensor.noise(light, read=1e-3, gain=1e-4, rng=rng)
-    expected = 1e-6 + 1e-4 * light[:, 0, 0]
-    assert grain.var(axis=(1, 2)) == pytest.approx(expected, rel=0.03)
-    soft = sensor.noise(light, 1e-3, 1e-4, rng, correlation=0.8)
-    assert soft.var(axis=(1, 2)) == pytest.approx(expected, rel=0.06)
-    assert np.corrcoef(soft[1, :, :-1].ravel(), soft[1, :, 1:].ravel())[0, 1] > 0.3
-
-
-def test_shoulder_is_straight_then_bends_and_never_reaches_over_1() -> None:
-    light = np.linspace(0, 50, 1000)
-    bent = sensor.shoulder(light, 0.6)
-    np.testing.assert_array_equal(bent[light < 0.6], light[light < 0.6])
-    assert (np.diff(bent) > 0).all()
-    assert bent.max() < 1
-    np.testing.assert_array_equal(sensor.shoulder(light, 1.0), np.minimum(light, 1))
-
-
-def test_asinh_has_its_inverse() -> None:
-    x = np.linspace(0, 1, 50)
-    np.testing.assert_allclose(sensor.asinh_unstretch(sensor.asinh_stretch(x, 8), 8), x)
-
-
-def test_training_and_validation_share_no_picture(tmp_path: Path) -> None:
-    for i in range(40):
-        Image.new("RGB", (64, 64), (i, i, i)).save(tmp_path / f"{i}.png")
-    plans = (dataset.BankPlan(pictures=str(tmp_path), invented=0, held_out=h) for h in (0, 1))
-    one, two = (set(dataset._picture_paths(p)) for p in plans)
-    assert one
-    assert two
-    assert not one & two
-
-
-def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no pictures in this folder"):
-        dataset._picture_paths(dataset.BankPlan(pictures=str(tmp_path)))
-
-
-def test_scenes_differ_by_stars_only() -> None:
-    rng = np.random.default_rng(8)
+@pytest.fixture(scope="module")
+def field() -> stars.Field:
     population = stars.Population(density=1500)
-    field = stars.star_field(512, psf.Optics(), population, rng)
-    for seed in range(6):
+    return stars.star_field(512, psf.Optics(), population, np.random.default_rng(8))
+
+
+@pytest.fixture(scope="module")
+def dark(field: stars.Field) -> stars.Field:
+    """The same field with its lamps off."""
+    return replace(field, light=0 * field.light)
+
+
+@pytest.fixture(scope="module")
+def bright() -> stars.Field:
+    population = stars.Population(density=600, dynamic_range=10.0)
+    return stars.star_field(512, psf.Optics(), population, np.random.default_rng(8))
+
+
+def test_scenes_differ_by_stars_only(field: stars.Field, dark: stars.Field) -> None:
+    for seed in range(30):
         rng = np.random.default_rng(seed)
-        background = backgrounds.procedural(256, rng)
-        scene = compose(background, field.light, field.faintest, rng, size=128)
+        background = backgrounds.procedural(160, rng)
+        scene = compose(background, field, rng, size=128)
         for image in (scene.input, scene.target):
             assert image.shape == (3, 128, 128)
             assert image.dtype == np.float32
             assert 0 <= image.min() <= image.max() <= 1
         light = scene.input - scene.target
-        # Shot noise of the stars darkens a pixel here and there, starlight never does.
-        assert light.mean() > 0
-        assert light.min() > -0.25
-        none = compose(background, 0 * field.light, 1.0, np.random.default_rng(seed), size=128)
+        if not scene.parameters["rounds"]:  # deconvolution may dig deeper than stars shine
+            assert light.mean() > 0
+        json.dumps(scene.parameters)
+        none = compose(background, dark, np.random.default_rng(seed), size=128)
         np.testing.assert_array_equal(none.input, none.target)
 
 
 def test_mono_scenes_have_equal_channels() -> None:
     rng = np.random.default_rng(8)
-    field = stars.star_field(512, psf.Optics(), stars.Population(), rng)
-    scene = compose(
-        backgrounds.procedural(256, rng), field.light, field.faintest, rng, size=96, mono=True
+    field = stars.star_field(512, psf.Optics(), stars.Population(mono=True), rng)
+    for _ in range(12):
+        scene = compose(backgrounds.procedural(128, rng), field, rng, size=96)
+        assert scene.parameters["mono"]
+        for image in (scene.input, scene.target):
+            np.testing.assert_array_equal(image[0], image[1])
+            np.testing.assert_array_equal(image[0], image[2])
+
+
+def _flat(value: float, size: int = 256) -> np.ndarray:
+    return np.full((3, size, size), value, np.float32)
+
+
+def _cut(field: stars.Field, size: int = 256) -> stars.Field:
+    return replace(field, light=field.light[:, :size, :size])
+
+
+@pytest.mark.parametrize("kind", ["none", "mtf", "asinh", "ghs"])
+def test_the_sky_has_the_grain_asked_for(kind: str, field: stars.Field) -> None:
+    values = {"none": (), "mtf": (0.03,) * 3, "asinh": (200.0,), "ghs": (60.0, 2.0, 0.01)}
+    recipe = Recipe(development=Development(kind, values[kind]), grain=0.012, shot_share=0.6)
+    _, target = render(_flat(0.25), _cut(field), recipe, np.random.default_rng(2))
+    assert target.mean() == pytest.approx(0.25, abs=0.004)
+    assert target.std() == pytest.approx(0.012, rel=0.05)
+
+
+def test_brighter_parts_are_noisier_in_linear_light(dark: stars.Field) -> None:
+    """Shot noise: the variance rises with the light, and the read noise is its foot."""
+    develop = Development("mtf", (0.03,) * 3)
+    recipe = Recipe(development=develop, grain=0.01, shot_share=0.5)
+    levels = np.linspace(0.2, 0.8, 8)
+    background = np.repeat(np.repeat(levels, 32)[None, :, None], 256, 2).repeat(3, 0)
+    _, target = render(background.astype(np.float32), _cut(dark), recipe, np.random.default_rng(2))
+    linear = develop.inverse(target.astype(np.float64)).reshape(3, 8, 32, 256)
+    variance = linear.var(axis=(0, 2, 3))
+    light = develop.inverse(levels[None].repeat(3, 0))[0]
+    slope, foot = np.polyfit(light, variance, 1)
+    sky = float(np.median(light))
+    assert slope * sky == pytest.approx(foot, rel=0.35)  # half of the sky's noise each
+    np.testing.assert_allclose(variance, slope * light + foot, rtol=0.15)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_the_share_of_saturated_stars_is_the_one_asked_for(share: float) -> None:
+    """Counted in a field of stars that do not touch each other."""
+    rng = np.random.default_rng(12)
+    population = stars.Population(
+        density=1500, slope=0.7, dynamic_range=1e3, mono=True, double_share=0
     )
-    for image in (scene.input, scene.target):
-        np.testing.assert_array_equal(image[0], image[1])
-        np.testing.assert_array_equal(image[0], image[2])
+    optics = psf.Optics(fwhm=2.0, aureole_share=0)
+    field = stars.star_field(1024, optics, population, rng)
+    light = field.light[0] * field.gain_of_share(share)
+    # The peak of a star between pixels is lower; let 0.72 of it count for the mean one.
+    saturated = sensor.shoulder(light, 1.0) >= 0.72
+    from scipy import ndimage
+
+    found = ndimage.label(saturated)[1]
+    expected = share * field.parameters["stars"]
+    assert found == pytest.approx(expected, abs=3 * np.sqrt(expected))
 
 
-def test_mono_fields_are_mono_from_the_optics_to_the_bank() -> None:
-    drawn = [np.random.default_rng([PLAN.seed, 0, 1, i]).random() < 0.2 for i in range(160)]
-    assert 20 <= sum(drawn) <= 44
-    first = drawn.index(True)
-    for i in (first - 1, first):
-        light, _, parameters = dataset._make_field((PLAN, i))
-        mono = parameters["population"]["mono"]
-        assert mono == (i == first)
-        assert mono == (parameters["optics"]["width_ratio"] == (1.0, 1.0, 1.0))
-        assert mono == bool(np.allclose(light[0], light[2], rtol=0.05, atol=0.01))
+def test_linear_scenes_are_shown_as_the_runtime_shows_linear_files(dark: stars.Field) -> None:
+    recipe = Recipe(linear=True, noise=1e-3, pedestal=0.05, contrast=0.05)
+    _, target = render(_flat(0.3), _cut(dark), recipe, np.random.default_rng(2))
+    assert np.median(target) == pytest.approx(stretch.TARGET_BACKGROUND, abs=0.01)
+    # Shadows at 2.8 sigma below the median leave this much grain, whatever the noise:
+    # 9 / 16 of the slope of the curve there, over the width of 2.8 sigma.
+    assert target.std() == pytest.approx(0.067, abs=0.01)
 
 
-def test_a_batch_depends_on_seed_and_index_alone(bank: dataset.Bank) -> None:
-    one = bank.batch(7, 3, 2, 64)
-    again = dataset.Bank(bank.folder).batch(7, 3, 2, 64)
-    np.testing.assert_array_equal(one, again)
-    assert not np.array_equal(one[0], bank.batch(7, 4, 2, 64)[0])
+def test_stars_keep_to_their_share_of_the_scene(field: stars.Field) -> None:
+    crowded = stars.star_field(
+        512, psf.Optics(fwhm=6), stars.Population(density=20_000), np.random.default_rng(1)
+    )
+    recipe = Recipe(faint_sigma=20.0, saturated=0.9, most=0.3)
+    made, target = render(_flat(0.2), _cut(crowded), recipe, np.random.default_rng(2))
+    share = (np.abs(made - target).max(axis=0) > 0.06).mean()
+    assert 0.02 < share < 0.4
 
 
-def test_the_stream_is_in_order_on_any_number_of_workers(bank: dataset.Bank) -> None:
-    for workers in (1, 2):
-        batches = dataset.stream(bank.folder, seed=7, start=2, count=2, size=64, workers=workers)
-        for index in (2, 3, 4):
-            np.testing.assert_array_equal(next(batches), bank.batch(7, index, 2, 64))
-        batches.close()  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bloom": True}, {"bayer": "RGGB"}, {"frames": 6}, {"hot": 20, "cosmics": 10},
+        {"response": 0.01, "banding": 0.3}, {"sharpening": 1.5}, {"rounds": 5},
+        {"reduction": 1.0}, {"jpeg": 85}, {"shift": (0.5, 0.5)}, {"knee": 0.5},
+        {"shadows": 2.0}, {"curve": ("s", 1.5)}, {"curve": ("asinh", 6.0)}, {"correlation": 0.7},
+    ],
+    ids=lambda c: "-".join(c),
+)  # fmt: skip
+def test_each_part_of_a_recipe_does_something(changes: dict, bright: stars.Field) -> None:
+    plain = Recipe(faint_sigma=1000.0, saturated=0.3)
+    background = backgrounds.procedural(128, np.random.default_rng(4), objects=False)
+    cut = _cut(bright, 128)
+    one = render(background, cut, plain, np.random.default_rng(2))
+    two = render(background, cut, replace(plain, **changes), np.random.default_rng(2))
+    assert not np.array_equal(one[0], two[0])
+    for picture in two:
+        assert np.isfinite(picture).all()
+        assert 0 <= picture.min() <= picture.max() <= 1
 
 
-def test_a_finished_bank_is_used_and_a_broken_one_made_anew(
-    bank: dataset.Bank, tmp_path: Path
-) -> None:
-    stamp = bank.folder / "bank.json"
-    made = stamp.stat().st_mtime_ns
-    dataset.build_bank(bank.folder, PLAN)
-    assert stamp.stat().st_mtime_ns == made
-    assert len(bank.fields) == 2
-    (tmp_path / "fields.npy").write_bytes(b"broken off")
-    again = dataset.Bank(dataset.build_bank(tmp_path, PLAN))
-    np.testing.assert_array_equal(again.fields, bank.fields)
-    np.testing.assert_array_equal(again.backgrounds, bank.backgrounds)
+def test_defects_of_the_camera_stay_in_the_target(dark: stars.Field) -> None:
+    recipe = Recipe(hot=30, cosmics=10, grain=0.002)
+    made, target = render(_flat(0.2), _cut(dark), recipe, np.random.default_rng(2))
+    assert (target > 0.5).sum() > 30
+    np.testing.assert_array_equal(made, target)
+
+
+def test_dark_rings_are_in_the_input_alone(bright: stars.Field) -> None:
+    for changes in ({"sharpening": 1.5, "radius": 1.5}, {"rounds": 6, "radius": 1.6}):
+        recipe = Recipe(faint_sigma=1000.0, saturated=0.3, grain=0.003, **changes)
+        made, target = render(_flat(0.25), _cut(bright), recipe, np.random.default_rng(2))
+        assert made.min() < target.min() - 0.03
+
+
+def test_every_random_recipe_can_be_stored_and_followed(field: stars.Field) -> None:
+    rng = np.random.default_rng(5)
+    seen = set()
+    for _ in range(60):
+        recipe = random_recipe(rng)
+        json.dumps(recipe.as_dict())
+        seen.add("linear" if recipe.linear else recipe.development.kind)
+        made, target = render(_flat(0.2, 64), _cut(field, 64), recipe, rng)
+        assert np.isfinite(made).all()
+        assert np.isfinite(target).all()
+    assert {"linear", "mtf", "asinh", "ghs"} <= seen
+
+
+def test_developments_are_drawn_from_all_kinds() -> None:
+    rng = np.random.default_rng(1)
+    drawn = [random_development(rng) for _ in range(300)]
+    assert {d.kind for d in drawn} == {"none", "mtf", "asinh", "ghs"}
+    unlinked = [d for d in drawn if d.kind == "mtf" and len(set(d.values)) > 1]
+    assert 30 < len(unlinked) < 100
+
+
+def test_resized_scenes_keep_input_and_target_alike(field: stars.Field) -> None:
+    rng = np.random.default_rng(3)
+    scene = compose(backgrounds.procedural(128, rng), field, rng, size=64)
+    for made, side in ((shrunk(scene), 32), (enlarged(scene), 128)):
+        assert made.input.shape == made.target.shape == (3, side, side)
+        assert made.input.mean() == pytest.approx(scene.input.mean(), abs=0.01)
+        assert made.parameters["resized"] == side / 64
+
+
+def test_a_scene_smaller_than_its_background_is_cut_at_random(field: stars.Field) -> None:
+    background = backgrounds.procedural(128, np.random.default_rng(4))
+    cuts = {scenes._square(background, 32, np.random.default_rng(s)).tobytes() for s in range(20)}
+    assert len(cuts) == 20

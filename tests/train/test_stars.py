@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.modeling import fitting, models
 
-from nox_train import psf, stars
+from nox_train import colours, psf, stars
 
 
 @pytest.mark.parametrize("slope", [0.5, 0.9, 1.4])
@@ -19,15 +20,51 @@ def test_fluxes_follow_their_power_law(slope: float) -> None:
     assert len(low) > 1000
 
 
+@pytest.mark.parametrize("share", [1e-4, 0.01, 0.3])
+def test_the_flux_that_a_share_exceeds(share: float) -> None:
+    flux = stars.power_law_fluxes(400_000, 0.8, 1e4, np.random.default_rng(2))
+    asked = stars.flux_of_share(share, 0.8, 1e4)
+    assert (flux > asked).mean() == pytest.approx(share, rel=0.05, abs=5e-5)
+
+
 def test_blackbody_colours() -> None:
-    colour = stars.blackbody_rgb(np.array([3000.0, 6000.0, 20000.0]))
+    colour = colours.blackbody_rgb(np.array([3000.0, 6000.0, 20000.0]))
     assert colour.mean(axis=0) == pytest.approx([1, 1, 1])
     assert colour[:, 1] == pytest.approx([1, 1, 1])
     assert colour[0, 0] > colour[2, 0]
     assert colour[2, 2] > colour[0, 2]
-    # Wien's side at 3000 K, photons: (530/465)^-4 exp(hc/k/T (1/530 - 1/465 nm)), over 6000 K's
-    x = 14387.77 * (1 / 0.465 - 1 / 0.610)
-    assert np.log(colour[0, 0] / colour[2, 0]) == pytest.approx(x / 3000 - x / 6000, abs=0.03)
+    warm = colours.blackbody_rgb(np.array([5000.0]), white=5000.0)
+    assert warm[:, 0] == pytest.approx([1, 1, 1])
+    dusty = colours.blackbody_rgb(np.array([6000.0]), reddening=1.0)
+    # A_R - A_B at 1 / wavelength: 0.55 (1 / 0.465 - 1 / 0.600) magnitudes.
+    assert -2.5 * np.log10(dusty[2, 0] / dusty[0, 0]) == pytest.approx(0.266, abs=0.02)
+
+
+@pytest.mark.parametrize("kelvin", [3200.0, 4500.0, 8000.0, 15000.0])
+def test_the_colour_temperature_can_be_read_from_a_star(kelvin: float) -> None:
+    """From a drawn star's red over blue, by Planck's law at the two wavelengths alone."""
+    population = stars.Population(density=20, temperature=kelvin, temperature_spread=0.0)
+    field = stars.star_field(512, psf.Optics(), population, np.random.default_rng(7))
+    red, _, blue = field.light.sum(axis=(1, 2))
+    grid = np.geomspace(2000, 40000, 4000)
+
+    def photons(um: float, t: np.ndarray | float) -> np.ndarray:
+        return um**-4 / np.expm1(14387.77 / (um * np.asarray(t)))
+
+    ratio = photons(0.600, grid) / photons(0.465, grid)
+    ratio = ratio / (photons(0.600, 6000.0) / photons(0.465, 6000.0))
+    measured = np.interp(-np.log(red / blue), -np.log(ratio), grid)
+    assert measured == pytest.approx(kelvin, rel=0.05)
+
+
+def test_narrowband_stars_have_the_tint_of_the_gains() -> None:
+    colour = colours.narrowband_rgb(np.array([6000.0, 20000.0]), "SHO", (1.0, 0.5, 1.0))
+    assert colour[:, 0] == pytest.approx([1.2, 0.6, 1.2])
+    assert colour[2, 1] > colour[0, 1]  # hot stars are brighter at [OIII]
+    same = colours.narrowband_rgb(np.array([3000.0]), "HOO", (1.0, 1.0, 1.0))
+    assert same[1] == pytest.approx(same[2])
+    with pytest.raises(ValueError, match="palette is 'RGB'; it must be three letters"):
+        colours.narrowband_rgb(np.array([6000.0]), "RGB", (1.0, 1.0, 1.0))
 
 
 def test_impulses_keep_flux_and_place() -> None:
@@ -61,11 +98,70 @@ def test_a_random_population_is_mono_when_asked(mono: bool) -> None:
 
 def test_clusters_gather_stars() -> None:
     rng = np.random.default_rng(4)
-    x, y = stars.positions(5000, 1000, rng, cluster_share=0.8)
-    counts = np.histogram2d(x, y, 10, [[0, 1000]] * 2)[0]
-    assert counts.max() > 8 * np.median(counts)
+    for cluster in ("open", "globular"):
+        x, y = stars.positions(5000, 1000, rng, cluster=cluster, cluster_share=0.8)
+        counts = np.histogram2d(x, y, 10, [[0, 1000]] * 2)[0]
+        assert counts.max() > 8 * np.median(counts)
     x, y = stars.positions(5000, 1000, rng)
     assert np.histogram2d(x, y, 10, [[0, 1000]] * 2)[0].max() < 2 * 50
+    with pytest.raises(ValueError, match="cluster is 'ring'; it must be one of"):
+        stars.positions(5, 100, rng, cluster="ring")
+
+
+def test_open_clusters_have_plummers_profile() -> None:
+    r = stars.plummer_radii(200_000, 10.0, np.random.default_rng(1))
+    # Half of the light lies within the core radius, and 0.8 within twice that.
+    assert (r < 10).mean() == pytest.approx(0.5, abs=0.01)
+    assert (r < 20).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_globular_clusters_have_kings_profile() -> None:
+    r = stars.king_radii(400_000, 5.0, 100.0, np.random.default_rng(1))
+    assert r.max() <= 100
+    edges = np.array([0, 2, 5, 10, 20, 40, 60])
+    counts = np.histogram(r, edges)[0]
+    middle = (edges[1:] + edges[:-1]) / 2
+    density = counts / (np.pi * (edges[1:] ** 2 - edges[:-1] ** 2))
+    law = ((1 + (middle / 5) ** 2) ** -0.5 - (1 + 400) ** -0.5) ** 2
+    np.testing.assert_allclose(density / density[1], law / law[1], rtol=0.12)
+
+
+def test_density_falls_along_its_gradient() -> None:
+    x, y = stars.positions(100_000, 1000, np.random.default_rng(3), gradient=0.8, double_share=0)
+    counts = np.histogram(x, 4, (0, 1000))[0] / 25_000
+    assert counts == pytest.approx([1.6, 1.2, 0.8, 0.4], abs=0.02)
+    assert np.histogram(y, 4, (0, 1000))[0] / 25_000 == pytest.approx(1, abs=0.02)
+
+
+def _single(optics: psf.Optics) -> np.ndarray:
+    """One star of a field through these optics, cut out round its centre."""
+    population = stars.Population(density=3e-6, mono=True, double_share=0)
+    field = stars.star_field(512, optics, population, np.random.default_rng(8))
+    light = field.light[1]
+    y, x = np.unravel_index(light.argmax(), light.shape)
+    return np.roll(light, (256 - y, 256 - x), (0, 1))[236:277, 236:277]
+
+
+@pytest.mark.parametrize(("fwhm", "ellipticity"), [(2.0, 0.0), (3.5, 0.25), (6.0, 0.4)])
+def test_stars_in_a_field_have_the_width_and_shape_asked_for(
+    fwhm: float, ellipticity: float
+) -> None:
+    optics = psf.Optics(fwhm=fwhm, beta=4.0, ellipticity=ellipticity, angle=0.5, aureole_share=0)
+    star = _single(optics)
+    yy, xx = np.mgrid[:41, :41]
+    start = models.Moffat2D(star.max(), 20, 20, gamma=fwhm, alpha=4)
+    start.alpha.fixed = True
+    u = (xx - 20) * np.cos(0.5) + (yy - 20) * np.sin(0.5)
+    v = -(xx - 20) * np.sin(0.5) + (yy - 20) * np.cos(0.5)
+    q = np.sqrt(1 - ellipticity)
+    # Fitted on axes scaled by the ellipse asked for, a right star is round.
+    fit = fitting.LMLSQFitter()(start, u * q + 20, v / q + 20, star, maxiter=500)
+    assert fit.fwhm == pytest.approx(np.hypot(fwhm, 0.75), rel=0.06)
+    for axis, other in ((u, v), (v, u)):
+        near = np.abs(other) < 0.75
+        half = np.abs(axis[near & (star > star.max() / 2)]).max()
+        expected = fwhm / 2 / (q if axis is u else 1 / q)
+        assert half == pytest.approx(expected, abs=0.75)
 
 
 def test_a_field_smaller_than_its_psf_is_refused() -> None:

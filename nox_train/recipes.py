@@ -1,0 +1,195 @@
+"""Recipes: all that happens to a scene after the light has come through the optics.
+
+Plain data, so that it can be stored beside the pair that it made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from nox_runtime.stretch import mtf
+from nox_train import processing, sensor
+from nox_train.processing import Development
+
+CURVES = ("none", "mtf", "asinh", "s")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a scene of a background and a field of stars.
+
+    Attributes
+    ----------
+    linear : bool
+        A linear picture, shown through the runtime's automatic stretch; otherwise
+        one that was stretched by `development` and `curve`.
+    development : Development
+        Takes the background back to linear light, and for finished pictures forth.
+    grain : float
+        Standard deviation of the sky's noise in the display range (finished ones).
+    noise, pedestal, contrast : float
+        Of linear ones: the sky's noise and level in full wells, and the spread of
+        the nebula in units of the noise.
+    shot_share : float
+        Share of the sky's noise variance that is shot noise, 0 to 1.
+    correlation : float
+        See `nox_train.sensor.noise`.
+    knee : float
+        See `nox_train.sensor.shoulder`.
+    bloom : bool
+        See `nox_train.sensor.bloomed`.
+    response, banding : float
+        See `nox_train.sensor.fixed_pattern`; banding in units of the sky's noise.
+    hot, cosmics : int
+        Defects in the scene.
+    bayer : str
+        Pattern of the colour filters, or empty.
+    frames, kappa : int, float
+        Frames of a stack with rejection (1: the noise of the whole is drawn), and
+        its bound in standard deviations.
+    faint_sigma : float
+        Peak of the faintest star in units of the sky's noise ...
+    saturated : float
+        ... unless that would saturate more than this share of the stars.
+    most : float
+        Largest share of the scene's pixels that may belong to stars.
+    shadows : float
+        Where shadows are clipped, in noises below the sky; 0 for not at all.
+    curve : tuple of (str, float)
+        A second stretch and its strength.
+    shift : tuple of float
+        See `nox_train.processing.resampled`; empty for none.
+    sharpening, radius : float
+        See `nox_train.processing.sharpened`.
+    rounds : int
+        Of `nox_train.processing.deconvolved`, with `radius`; 0 for none.
+    reduction : float
+        See `nox_train.processing.reduced_stars`.
+    jpeg : int
+        Quality, or 0 for none.
+    """
+
+    linear: bool = False
+    development: Development = field(default_factory=lambda: Development("mtf", (0.02,) * 3))
+    grain: float = 0.01
+    noise: float = 1e-3
+    pedestal: float = 0.05
+    contrast: float = 1.0
+    shot_share: float = 0.5
+    correlation: float = 0.0
+    knee: float = 1.0
+    bloom: bool = False
+    response: float = 0.0
+    banding: float = 0.0
+    hot: int = 0
+    cosmics: int = 0
+    bayer: str = ""
+    frames: int = 1
+    kappa: float = 3.0
+    faint_sigma: float = 3.0
+    saturated: float = 0.01
+    most: float = 0.3
+    shadows: float = 0.0
+    curve: tuple[str, float] = ("none", 0.0)
+    shift: tuple[float, ...] = ()
+    sharpening: float = 0.0
+    radius: float = 1.0
+    rounds: int = 0
+    reduction: float = 0.0
+    jpeg: int = 0
+
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return asdict(self)
+
+    def curved(self, display: np.ndarray) -> np.ndarray:
+        """Apply `curve` to a picture in the display range."""
+        kind, strength = self.curve
+        if kind == "mtf":
+            return mtf(display, strength)
+        if kind == "asinh":
+            made = processing.asinh_stretch(display, strength)
+            return made.astype(display.dtype, copy=False)
+        if kind == "s":
+            return processing.s_curve(display, strength)
+        return display
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def random_development(rng: np.random.Generator) -> Development:
+    """Draw a stretch: mostly midtones, linked or not; asinh, GHS or next to none."""
+    kind = rng.choice(["mtf", "unlinked", "asinh", "ghs", "none"], p=[0.5, 0.2, 0.14, 0.12, 0.04])
+    if kind == "mtf":
+        return Development("mtf", (_log_uniform(rng, 0.001, 0.45),) * 3)
+    if kind == "unlinked":
+        middle, ratio = _log_uniform(rng, 0.002, 0.35), np.exp(rng.normal(0, 0.25, 3))
+        m = np.clip(middle * ratio, 0.001, 0.45)
+        return Development("mtf", (float(m[0]), float(m[1]), float(m[2])))
+    if kind == "asinh":
+        return Development("asinh", (_log_uniform(rng, 5.0, 1500.0),))
+    if kind == "ghs":
+        strength = float(np.expm1(rng.uniform(1.5, 6.0)))
+        shape = float(rng.choice([-1.0, 0.0, 1.0, rng.uniform(0.5, 6.0)]))
+        return Development("ghs", (strength, shape, _log_uniform(rng, 1e-3, 0.15)))
+    return Development()
+
+
+def _random_curve(rng: np.random.Generator) -> tuple[str, float]:
+    kind = str(rng.choice(CURVES, p=[0.5, 0.25, 0.12, 0.13]))
+    strength = {
+        "none": 0.0,
+        "mtf": float(rng.uniform(0.25, 0.7)),
+        "asinh": _log_uniform(rng, 1.0, 12.0),
+        "s": float(rng.uniform(1.1, 2.0)),
+    }
+    return kind, strength[kind]
+
+
+def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
+    """Draw what amateurs do: a third linear, the rest stretched, some sharpened or worse."""
+
+    def rarely(share: float) -> bool:
+        return bool(rng.random() < share)
+
+    sigma = _log_uniform(rng, 1.5e-4, 6e-3)
+    linear = rarely(0.3)
+    sharpen, deconvolve = rarely(0.2), rarely(0.05)
+    colour_filters = not mono and rarely(0.1)
+    development = random_development(rng)
+    if linear:  # only its inverse is used: to make highlights rise as in linear light
+        development = Development("mtf", (_log_uniform(rng, 0.01, 0.4),) * 3)
+    return Recipe(
+        linear=linear,
+        development=development,
+        grain=_log_uniform(rng, 0.002, 0.06),
+        noise=sigma,
+        pedestal=float(max(8 * sigma, _log_uniform(rng, 0.003, 0.2))),
+        contrast=_log_uniform(rng, 0.05, 8.0),
+        shot_share=float(rng.uniform(0.1, 0.9)),
+        correlation=float(rng.uniform(0.3, 1.0)) if rarely(0.5) else 0.0,
+        knee=float(rng.uniform(0.3, 0.95)) if rarely(0.33) else 1.0,
+        bloom=rarely(0.02),
+        response=float(rng.uniform(0.001, 0.008)) if rarely(0.05) else 0.0,
+        banding=float(rng.uniform(0.05, 0.4)) if rarely(0.05) else 0.0,
+        hot=int(rng.poisson(6)) if rarely(0.05) else 0,
+        cosmics=int(rng.poisson(3)) if rarely(0.03) else 0,
+        bayer=str(rng.choice(list(sensor.BAYER_PATTERNS))) if colour_filters else "",
+        frames=int(rng.integers(5, 9)) if rarely(0.03) else 1,
+        kappa=float(rng.uniform(2.0, 3.5)),
+        faint_sigma=_log_uniform(rng, 1.5, 25.0),
+        saturated=_log_uniform(rng, 2e-3, 0.3),
+        most=0.7 if rarely(0.15) else 0.3,
+        shadows=float(rng.uniform(1.0, 5.0)) if rarely(0.4) else 0.0,
+        curve=_random_curve(rng),
+        shift=tuple(rng.uniform(0, 1, 2).tolist()) if rarely(0.08) else (),
+        sharpening=float(rng.uniform(0.2, 2.0)) if sharpen else 0.0,
+        radius=float(rng.uniform(0.6, 1.6)),
+        rounds=int(rng.integers(2, 7)) if deconvolve else 0,
+        reduction=float(rng.uniform(0.3, 1.0)) if rarely(0.03) else 0.0,
+        jpeg=int(rng.integers(75, 97)) if rarely(0.12) else 0,
+    )

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nox_train import dataset
+
+PLAN = dataset.BankPlan(fields=2, field_size=512, backgrounds=3, background_size=128)
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> dataset.Bank:
+    return dataset.Bank(dataset.build_bank(tmp_path_factory.mktemp("bank"), PLAN))
+
+
+def test_training_and_validation_share_no_picture(tmp_path: Path) -> None:
+    for i in range(40):
+        Image.new("RGB", (64, 64), (i, i, i)).save(tmp_path / f"{i}.png")
+    plans = (dataset.BankPlan(pictures=str(tmp_path), invented=0, held_out=h) for h in (0, 1))
+    one, two = (set(dataset._picture_paths(p)) for p in plans)
+    assert one
+    assert two
+    assert not one & two
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no pictures in this folder"):
+        dataset._picture_paths(dataset.BankPlan(pictures=str(tmp_path)))
+
+
+def test_mono_fields_are_mono_from_the_optics_to_the_bank() -> None:
+    drawn = [np.random.default_rng([PLAN.seed, 0, 1, i]).random() < 0.2 for i in range(160)]
+    assert 20 <= sum(drawn) <= 44
+    first = drawn.index(True)
+    for i in (first - 1, first):
+        light, _, parameters = dataset._make_field((PLAN, i))
+        mono = parameters["population"]["mono"]
+        assert mono == (i == first)
+        assert mono == bool(np.allclose(light[0], light[2], rtol=0.05, atol=0.01))
+
+
+def test_a_batch_depends_on_seed_and_index_alone(bank: dataset.Bank) -> None:
+    one = bank.batch(7, 3, 2, 64)
+    again = dataset.Bank(bank.folder).batch(7, 3, 2, 64)
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one[0], bank.batch(7, 4, 2, 64)[0])
+
+
+def test_scenes_know_where_they_come_from(bank: dataset.Bank) -> None:
+    rng = np.random.default_rng(1)
+    made = [bank.scene(rng, 64) for _ in range(12)]
+    assert {s.parameters["field"] for s in made} == {0, 1}
+    assert {s.parameters["background"] for s in made} == {0, 1, 2}
+    assert len(bank.field_facts) == 2
+    assert len(bank.background_facts) == 3
+    for scene in made:
+        mono = bank.field_facts[scene.parameters["field"]]["population"]["mono"]
+        assert scene.parameters["mono"] == mono
+
+
+def test_the_stream_is_in_order_on_any_number_of_workers(bank: dataset.Bank) -> None:
+    for workers in (1, 2):
+        batches = dataset.stream(bank.folder, seed=7, start=2, count=2, size=64, workers=workers)
+        for index in (2, 3, 4):
+            np.testing.assert_array_equal(next(batches), bank.batch(7, index, 2, 64))
+        batches.close()  # type: ignore[attr-defined]
+
+
+def test_a_finished_bank_is_used_and_a_broken_one_made_anew(
+    bank: dataset.Bank, tmp_path: Path
+) -> None:
+    stamp = bank.folder / "bank.json"
+    made = stamp.stat().st_mtime_ns
+    dataset.build_bank(bank.folder, PLAN)
+    assert stamp.stat().st_mtime_ns == made
+    assert len(bank.fields) == 2
+    (tmp_path / "fields.npy").write_bytes(b"broken off")
+    again = dataset.Bank(dataset.build_bank(tmp_path, PLAN))
+    np.testing.assert_array_equal(again.fields, bank.fields)
+    np.testing.assert_array_equal(again.backgrounds, bank.backgrounds)
