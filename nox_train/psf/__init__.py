@@ -11,7 +11,7 @@ from nox_train.psf.colour import dispersion, refractivity
 from nox_train.psf.diffraction import bands, diffraction
 from nox_train.psf.draws import random_optics
 from nox_train.psf.grids import convolve
-from nox_train.psf.motion import motion_kernel
+from nox_train.psf.motion import double, motion_kernel, periodic, together, trail, wind
 from nox_train.psf.optics import (
     RGB_WAVELENGTHS_UM,
     Optics,
@@ -37,6 +37,7 @@ __all__ = [
     "convolve",
     "diffraction",
     "dispersion",
+    "double",
     "grid_weights",
     "hexagons",
     "kolmogorov",
@@ -45,11 +46,15 @@ __all__ = [
     "moffat",
     "motion_kernel",
     "noll_to_nm",
+    "periodic",
     "psf_grid",
     "pupil",
     "random_optics",
     "reflection",
     "refractivity",
+    "together",
+    "trail",
     "wavefront",
+    "wind",
     "zernike",
 ]

@@ -82,7 +82,7 @@ def diffraction(
     weights : sequence of float, optional
         Light of each wavelength (passband times spectrum); all alike by default.
     oversample : int
-        Sub-pixels along an axis.
+        Sub-pixels along an axis; the pattern is exact from ``2 / lambda_over_d`` on.
     aberrations : mapping of str to float, optional
         Root-mean-square wavefront error by Zernike term, in waves of the middle
         wavelength; names as in `nox_train.psf.ZERNIKE`, or ``"Z14"``.
@@ -107,7 +107,11 @@ def diffraction(
         waves = _waves(room, diameter, aberrations)
         pattern = _pattern(amplitude, None if waves is None else waves / w, n, shift)
         total += weight * normalised(pattern)
-    return normalised(bin_pixels(total, oversample))
+    # The pattern's frequencies end at D / lambda, so that the samples are all of it
+    # and the box of a sub-pixel is exact; sums of sub-pixels make the whole pixel.
+    box = np.sinc(fft.fftfreq(n))
+    total = fft.irfft2(fft.rfft2(total) * box[:, None] * box[: n // 2 + 1], s=(n, n))
+    return normalised(bin_pixels(np.maximum(total, 0.0), oversample))
 
 
 def zoom_matrix(n: int, centre: float, factor: float) -> sparse.csr_array:
@@ -205,7 +209,8 @@ def bands(
     Returns
     -------
     list of ndarray, shape (size * oversample, size * oversample), float32
-        Each sums to 1; the centre lies at ``middle(size, oversample)``.
+        Samples, not integrated over sub-pixels (whatever they are convolved with
+        has to be); each sums to 1, its centre lies at ``middle(size, oversample)``.
     """
     n = size * oversample
     shortest = min(low for low, _ in passbands)

@@ -188,7 +188,8 @@ class Optics:
         half = np.array(self.bandwidth) / 2
         passbands = list(zip((w * (1 - half)).tolist(), (w * (1 + half)).tolist(), strict=True))
         shortest = min(low for low, _ in passbands) * self.lambda_over_d
-        oversample = int(np.clip(np.ceil(1.1 / shortest), 2, 4))
+        # Patterns finer than sub-pixels are blurred by the air, unless that is sharp too.
+        oversample = int(np.clip(np.ceil(1.1 / shortest), 3 if self.fwhm < 0.8 else 2, 4))
         if self.aperture == "round":
             shape = {k: getattr(self, k) for k in _ROUND}
         else:
@@ -293,14 +294,16 @@ def colour_psf(optics: Optics, size: int = 512) -> np.ndarray:
         facts = (w, b, o.width_ratio[c], tuple(shifts[c]), tuple(wavefronts[c].items()),
                  o.fringe_share[c], tuple(halo))  # fmt: skip
         if facts not in made:  # the channels of a mono camera are all alike
-            astray = o.aureole_share + o.fringe_share[c] + o.microlens_share + sum(halo)
+            # Replicas that fall outside the grid are lost to it.
+            replicas = o.microlens_share * (o.microlens_period * w < size / 2 - 4)
+            astray = o.aureole_share + o.fringe_share[c] + replicas + sum(halo)
             total = (1 - astray) * star(c) + o.aureole_share * glow
             for share, ring in zip(halo, rings, strict=True):
                 total += share * ring
             if o.fringe_share[c]:
                 total += o.fringe_share[c] * moffat(size, o.fringe_width * o.fwhm, 3.0)
-            if o.microlens_share:
-                total += o.microlens_share * microlens(
+            if replicas:
+                total += replicas * microlens(
                     size, o.microlens_period * w, wavelengths=(1 - b / 2, 1 + b / 2),
                     blur=o.microlens_blur, blaze=o.microlens_blaze,
                 )  # fmt: skip

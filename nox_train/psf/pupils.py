@@ -94,8 +94,8 @@ def hexagons(
     samples: int,
     diameter: float,
     *,
-    gap: float = 0.001,
-    strut_width: float = 0.015,
+    gap: float = 0.0011,
+    strut_width: float = 0.0126,
     angle: float = 0.0,
 ) -> np.ndarray:
     """Eighteen hexagonal segments in two rings and three struts, as the Webb telescope has.
@@ -103,7 +103,7 @@ def hexagons(
     The segments have two edges along x, so that the six strong spikes lie at 30, 90
     and 150 degrees; of the struts one points up and two 30 degrees off straight
     down, whose spikes fall on those of the segments, while that of the first makes
-    the weak pair along x.  Proportions (6.6 m, gaps of 7 mm, struts of 0.1 m) after
+    the weak pair along x.  Proportions (6.6 m, gaps of 7 mm, struts of 0.083 m) after
     Perrin et al. 2012, Proc. SPIE 8442, 84423D.
 
     Parameters

@@ -130,7 +130,7 @@ def microlens(
     v = (period * m[:, None, None] * w).repeat(len(m), 1).ravel()
     weight = efficiency[:, :, None].repeat(len(w), 2).ravel()
     x, y = u * np.cos(angle) - v * np.sin(angle), u * np.sin(angle) + v * np.cos(angle)
-    inside = np.maximum(np.abs(x), np.abs(y)) < size / 2 - 2
+    inside = (np.maximum(np.abs(x), np.abs(y)) < size / 2 - 2) & (weight > 0)
     if not inside.any():
         raise ValueError(f"period is {period} px; it must be below half of size, {size / 2} px")
     made = deposit(size, x[inside], y[inside], weight[inside])
