@@ -98,7 +98,14 @@ def _invented(size: int, rng: np.random.Generator, family: str | None) -> tuple[
     return np.clip(picture, 0, 1).astype(np.float32), facts
 
 
-def make(size: int, rng: np.random.Generator, path: Path | None = None) -> tuple[np.ndarray, dict]:
+def make(
+    size: int,
+    rng: np.random.Generator,
+    path: Path | None = None,
+    *,
+    mode: str | None = None,
+    seeing: float | None = None,
+) -> tuple[np.ndarray, dict]:
     """Make one background, with its objects.
 
     Parameters
@@ -109,6 +116,8 @@ def make(size: int, rng: np.random.Generator, path: Path | None = None) -> tuple
     path : Path, optional
         A picture to cut it from.  Without one, or where the picture shows stars
         wherever it is cut, the background is invented.
+    mode, seeing : optional
+        Of `add_objects`.
 
     Returns
     -------
@@ -125,5 +134,5 @@ def make(size: int, rng: np.random.Generator, path: Path | None = None) -> tuple
     if picture is None:
         picture, invented = _invented(size, rng, None)
         facts |= invented
-    picture, facts["objects"] = add_objects(picture, rng)
+    picture, facts["objects"] = add_objects(picture, rng, mode=mode, seeing=seeing)
     return picture, facts

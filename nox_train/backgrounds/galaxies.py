@@ -217,8 +217,9 @@ def resolved(
     """Half-light radius and axis ratio of a small galaxy that cannot pass for a star.
 
     After seeing, either its minor over its major axis is at most 0.72, or the minor
-    axis is at least 1.7 times that of a star.  A Gaussian's half-light radius is
-    1.177 sigma; early types concentrate more, which counts as a radius half as large.
+    axis is at least three times that of a star, since a scene's stars may be wider
+    than its galaxies' seeing.  A Gaussian's half-light radius is 1.177 sigma; early
+    types concentrate more, which counts as a radius half as large.
 
     Returns
     -------
@@ -231,7 +232,7 @@ def resolved(
     for _ in range(40):
         sigma = radius * (0.5 if early else 1.0) / 1.177
         major, minor = np.hypot(sigma, star), np.hypot(q * sigma, star)
-        if minor / major <= 0.72 or minor >= 1.7 * star:
+        if minor / major <= 0.72 or minor >= 3.0 * star:
             break
         q, radius = max(0.15, q * 0.9), radius * 1.07
     return float(radius), q

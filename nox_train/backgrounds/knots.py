@@ -62,7 +62,7 @@ def hii_complex(canvas: Canvas, rng: np.random.Generator) -> Facts:
     count = int(rng.integers(3, 25))
     amplitude = canvas.amplitude(log_uniform(rng, 0.12, 0.7))
     line = canvas.palette.line("ha") + rng.uniform(0, 0.6) * canvas.palette.line("oiii")
-    where = canvas.window(x, y, 3 * spread)
+    where = canvas.window(x, y, 4 * spread)
     if where is not None:
         u, v = polar(where, x, y, rng.uniform(0, np.pi), rng.uniform(0.4, 1.0))
         haze = np.exp(-(u * u + v * v) / (2 * spread**2)) * np.exp(0.5 * _lumps(u.shape, 3.0, rng))

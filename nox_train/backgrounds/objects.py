@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[_Draw, float]] = {
 #: Small galaxies in a background of 512 px: with "a few", on average; with "many", from
 #: and to.  The Hubble Deep Field shows some 600 to its picture of 512 px a side.
 SMALL_FEW = 8.0
-SMALL_MANY = (60.0, 700.0)
+SMALL_MANY = (80.0, 900.0)
 #: Chance of labels and lines drawn on the finished picture.
 MARKS = 0.04
 #: Narrowest and widest seeing of the objects, FWHM in pixels.
