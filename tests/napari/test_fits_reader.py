@@ -158,8 +158,7 @@ def test_the_runtime_sees_the_same_picture(astro: Path) -> None:
     for path in sorted(astro.glob("*.fit*")):
         try:
             source = open_image(path)
-        except ImageError as error:
-            assert "BAYERPAT" in str(error) or "no mono or RGB" in str(error)
+        except ImageError:  # a colour mosaic, or a stack: shown, but not worked on
             continue
         with source:
             planes = source.read(0, source.shape[1], 0, source.shape[2])

@@ -74,11 +74,10 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     """
     if not isinstance(path, (str, os.PathLike)):
         return [layer for one in path for layer in read(one)]
-    path = Path(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd headers are the file's own affair
-            return _layers(path)
+            return _layers(Path(path))
     except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
         if isinstance(error, FileNotFoundError):
             raise ImageError(f"{path}: no such file; check the name") from error
@@ -157,9 +156,7 @@ def _bare_axes(header: fits.Header) -> tuple[int, ...] | None:
     return (*(n for n in shape[:-2] if n > 1), *shape[-2:])
 
 
-def _plain(
-    path: Path, buffer: bytes | None, size: int, start: int, header: fits.Header
-) -> _Image:
+def _plain(path: Path, buffer: bytes | None, size: int, start: int, header: fits.Header) -> _Image:
     encoding, shape = Encoding.of(header), _bare_axes(header)
     assert shape is not None
     need = int(np.prod(shape)) * encoding.raw_dtype.itemsize

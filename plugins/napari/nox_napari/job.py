@@ -1,0 +1,303 @@
+"""The work, as a generator of plain objects: no window, no viewer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nox_napari.layers import Picture, Window, colours_first
+from nox_napari.protect import Protection
+from nox_runtime import stretch as stretches
+from nox_runtime.engine import DEFAULT_TILE
+from nox_runtime.errors import DeviceError
+from nox_runtime.model import Model, load_model
+from nox_runtime.removal import Removal, StarRemover
+from nox_runtime.stretch import Stretch
+
+#: What can be asked for, in the order in which the layers lie.
+OUTPUTS = ("starless", "stars", "mask", "points")
+#: A preview may take about this long, in seconds.
+PREVIEW_SECONDS = 0.8
+#: Pixels of which the stretch is found: as many as the runtime takes.
+_SAMPLE = 4_000_000
+#: Pixels a second before anything has been measured, by device; others are GPUs.
+_PACE = {"cpu": 3e5}
+_PACE_OF_OTHERS = 4e6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose; the defaults are the panel's.
+
+    ``model`` is a name or a path; ``max_size`` in pixels, None for any; ``screen``
+    whether stars are to be put back by screen blending; ``whole_stack`` whether all
+    pictures of a stack are meant, or the one in view.
+    """
+
+    model: str | None = None
+    device: str = "auto"
+    stretch: str = "auto"
+    strength: float = 1.0
+    max_size: float | None = None
+    tile: int = DEFAULT_TILE
+    outputs: tuple[str, ...] = ("starless", "stars")
+    screen: bool = False
+    whole_stack: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One job.  With `window` it is a preview of that part, shrunk by `step`."""
+
+    picture: Picture
+    settings: Settings
+    planes: tuple[tuple[int, ...], ...] = ((),)
+    protection: Protection | None = None
+    window: Window | None = None
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Tiles done of all; seconds left, None while nobody knows; what is going on.
+
+    ``stretch`` is how the model is shown the picture, in words.
+    """
+
+    done: int
+    total: int
+    left: float | None = None
+    text: str = ""
+    stretch: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job came to: a `Removal` for each of its planes."""
+
+    request: Request
+    removals: tuple[Removal, ...]
+    seconds: float
+
+    @property
+    def summary(self) -> str:
+        """One line for the panel: device, stretch and time."""
+        first = self.removals[0]
+        parts = [f"on {first.device}", stretch_in_words(first.stretch), f"{self.seconds:.1f} s"]
+        if self.request.window is not None:
+            size = "full size" if self.request.step == 1 else f"1/{self.request.step} size"
+            return f"Preview at {size}, " + ", ".join(parts)
+        return "Done " + ", ".join(parts)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Fallbacks and warnings of the run, each once."""
+        return tuple(dict.fromkeys(note for r in self.removals for note in r.notes))
+
+
+def stretch_in_words(used: Stretch) -> str:
+    """How a picture was shown to the model, for the status line."""
+    if used.kind == "auto":
+        return "automatic stretch (linear picture)"
+    if used.kind == "none":
+        return "no stretch" if used.reason == "as asked for" else "no stretch (stretched already)"
+    return f"{used.kind.upper() if used.kind == 'mtf' else used.kind} stretch"
+
+
+@dataclass
+class Engine:
+    """Loaded models, how fast they ran, and a lock: one job at a time has the device."""
+
+    models: dict[tuple[str | None, str], Model] = field(default_factory=dict)
+    pace: dict[str, float] = field(default_factory=dict)
+    stretches: dict[tuple[Any, ...], Stretch] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def remover(self, settings: Settings) -> StarRemover:
+        """The remover for these settings; loads the model if need be.
+
+        Raises
+        ------
+        ModelError, DeviceError, UsageError
+        """
+        key = (settings.model, settings.device)
+        if key not in self.models:
+            self.models[key] = load_model(settings.model, device=settings.device)
+        return StarRemover(self.models[key], tile=settings.tile)
+
+    def stretch(self, picture: Picture, plane: tuple[int, ...], kind: str) -> Stretch:
+        """The stretch of a whole picture, remembered for its next preview."""
+        key = (picture.key, id(picture.data), plane, kind)
+        if key not in self.stretches:
+            if len(self.stretches) > 100:
+                self.stretches.clear()
+            sample = picture.sample(plane, _SAMPLE)
+            found = stretches.choose(kind, stretches.statistics(sample, picture.dtype))
+            self.stretches[key] = found
+        return self.stretches[key]
+
+    def expected_pace(self, device: str) -> float:
+        """Pixels a second that this device did, or may do."""
+        return self.pace.get(device, _PACE.get(device, _PACE_OF_OTHERS))
+
+    def preview_step(self, window: Window, device: str) -> int:
+        """How much to shrink a window so that its preview takes about a second."""
+        y0, y1, x0, x1 = window
+        room = max(self.expected_pace(device) * PREVIEW_SECONDS, 1.0)
+        return max(1, int(np.ceil(np.sqrt((y1 - y0) * (x1 - x0) / room))))
+
+
+def run(request: Request, engine: Engine) -> Iterator[Progress | Outcome]:
+    """Do a job; stop iterating to cancel.
+
+    Yields
+    ------
+    Progress
+        A tile at a time.
+    Outcome
+        Last.
+
+    Raises
+    ------
+    NoxError
+        One line for the user.
+    """
+    while not engine.lock.acquire(timeout=0.05):
+        yield Progress(0, 0, text="Waiting for the cancelled run to let go ...")
+    try:
+        yield Progress(0, 0, text="Loading the model ...")
+        remover = engine.remover(request.settings)
+        if request.window is not None:
+            yield from _preview(request, engine, remover)
+        else:
+            yield from _full(request, engine, remover)
+    except DeviceError:
+        engine.models.clear()  # a lost device does not come back in its old session
+        raise
+    finally:
+        engine.lock.release()
+
+
+class _Clock:
+    """Time left by the pace so far; the first tile, which also starts things up, is no guide."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+        #: Tiles a second.
+        self.pace: float | None = None
+
+    def tick(self, done: int) -> None:
+        if self._first is None and done > 0:
+            self._first = (done, time.monotonic())
+        elif self._first is not None and done > self._first[0]:
+            passed = max(time.monotonic() - self._first[1], 1e-6)
+            self.pace = (done - self._first[0]) / passed
+
+    def left(self, done: int, total: int) -> float | None:
+        """Seconds, None before the second tile."""
+        return (total - done) / self.pace if self.pace else None
+
+
+def _full(request: Request, engine: Engine, remover: StarRemover) -> Iterator[Progress | Outcome]:
+    picture, settings = request.picture, request.settings
+    each = remover.tiles(picture.height, picture.width)
+    began, clock, removals = time.monotonic(), _Clock(), []
+    yield Progress(0, each * len(request.planes), text="Reading the picture ...")
+    for k, plane in enumerate(request.planes):
+        pixels = picture.read(plane)
+        if picture.rgb:
+            pixels = np.moveaxis(pixels[..., :3], -1, 0)
+        protect = request.protection.mask(picture, plane) if request.protection else None
+        used = engine.stretch(picture, plane, settings.stretch)
+        steps = remover.iter_remove(
+            pixels, stretch=used, strength=settings.strength, protect=protect,
+            max_size=settings.max_size, catalog="points" in settings.outputs,
+            wcs=picture.metadata.get("wcs"),
+        )  # fmt: skip
+        for step, removal in steps:
+            done, total = k * each + step.done, len(request.planes) * each
+            clock.tick(done)
+            yield Progress(done, total, clock.left(done, total), stretch=stretch_in_words(used))
+            if removal is not None:
+                removals.append(removal)
+    seconds = time.monotonic() - began
+    if clock.pace is not None and "points" not in settings.outputs:
+        engine.pace[remover.model.device] = clock.pace * picture.height * picture.width / each
+    yield Outcome(request, tuple(removals), seconds)
+
+
+def _preview(
+    request: Request, engine: Engine, remover: StarRemover
+) -> Iterator[Progress | Outcome]:
+    """Only what is in view, with the surroundings that the model needs."""
+    assert request.window is not None
+    picture, settings = request.picture, request.settings
+    plane, step = request.planes[0], request.step
+    began = time.monotonic()
+    used = engine.stretch(picture, plane, settings.stretch)
+    grown, inside = _with_margin(
+        request.window, remover.model.facts.receptive_field * step, step,
+        (picture.height, picture.width),
+    )  # fmt: skip
+    pixels = shrunk(colours_first(picture.read(plane, grown), picture.rgb), step)
+    protect = None
+    if request.protection is not None:
+        mask = request.protection.mask(picture, plane)
+        if mask is not None:
+            y0, y1, x0, x1 = grown
+            protect = shrunk(mask[None, y0:y1, x0:x1].astype(np.float32), step)[0]
+    height, width = pixels.shape[-2:]
+    y0, y1, x0, x1 = inside
+    region = (min(y0, height), min(y1, height), min(x0, width), min(x1, width))
+    steps = remover.iter_remove(
+        pixels if picture.rgb else pixels[0], stretch=used, strength=settings.strength,
+        protect=protect, max_size=settings.max_size and settings.max_size / step, region=region,
+    )  # fmt: skip
+    for at, removal in steps:
+        if removal is None:
+            yield Progress(at.done, at.total)
+            continue
+        seconds = time.monotonic() - began
+        y0, y1, x0, x1 = region
+        engine.pace[removal.device] = (y1 - y0) * (x1 - x0) / max(seconds, 1e-3)
+        yield Outcome(request, (_cropped(removal, region),), seconds)
+
+
+def _with_margin(
+    window: Window, margin: int, step: int, shape: tuple[int, int]
+) -> tuple[Window, Window]:
+    """A window with surroundings, and where the window lies in it after shrinking."""
+    y0, y1, x0, x1 = window
+    # Whole large pixels before the window, so that both grids agree.
+    top, left = min(margin, y0) // step * step, min(margin, x0) // step * step
+    grown = (y0 - top, min(y1 + margin, shape[0]), x0 - left, min(x1 + margin, shape[1]))
+    rows, columns = max(1, (y1 - y0) // step), max(1, (x1 - x0) // step)
+    return grown, (top // step, top // step + rows, left // step, left // step + columns)
+
+
+def shrunk(planes: np.ndarray, step: int) -> np.ndarray:
+    """Means of squares of `step` pixels, (C, h, w); what is left over at the end is dropped."""
+    if step == 1:
+        return planes
+    c, h, w = planes.shape
+    step_y, step_x = min(step, h), min(step, w)
+    h, w = h // step_y * step_y, w // step_x * step_x
+    parts = planes[:, :h, :w].reshape(c, h // step_y, step_y, w // step_x, step_x)
+    return np.asarray(parts.mean(axis=(2, 4), dtype=np.float32))
+
+
+def _cropped(removal: Removal, region: Window) -> Removal:
+    y0, y1, x0, x1 = region
+
+    def crop(a: np.ndarray) -> np.ndarray:
+        return a[..., y0:y1, x0:x1]
+
+    return Removal(
+        crop(removal.starless), crop(removal.stars), crop(removal.mask), removal.stretch,
+        removal.device, removal.model, removal.seconds, removal.white, None, removal.notes,
+    )  # fmt: skip

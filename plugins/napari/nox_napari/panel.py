@@ -1,0 +1,333 @@
+"""The panel that napari docks: controls, one button, a status line, before and after."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import napari.viewer
+from napari.layers import Layer
+from napari.qt.threading import create_worker
+from napari.utils.notifications import show_error, show_info
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from nox_napari.activity import Activity
+from nox_napari.compare import Compare
+from nox_napari.display import is_turned_over, set_turned_over
+from nox_napari.form import DEVICES, Form, described, refill
+from nox_napari.job import Progress
+from nox_napari.messages import for_window, missing_runtime
+from nox_napari.results import place
+from nox_napari.session import Failure, Session, progress_in_words, size_in_words, work
+from nox_runtime.errors import NoxError
+from nox_runtime.model import (
+    ModelEntry,
+    ModelFacts,
+    available_devices,
+    available_models,
+    load_model,
+)
+
+#: The value of the model chooser's last entry.
+_OTHER = "(other)"
+
+
+class _Job:
+    """A run in another thread: its flag, and where it stands."""
+
+    def __init__(self, preview: bool) -> None:
+        self.preview = preview
+        self.stopped = threading.Event()
+        self.placing = False
+        self.worker: Any = None
+
+
+class StarRemovalPanel(QWidget):
+    """Remove stars from an image layer.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        # Plugins are given a proxy; layers that come through it do not compare equal to
+        # those of the viewer's own selection (https://github.com/napari/napari/issues/5767).
+        self.viewer: Any = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.session = Session(self.viewer)
+        self.device = "cpu"
+        self._job: _Job | None = None
+        self._models: Any = None
+        self._activity = Activity(self.cancel)
+        self.setMinimumWidth(300)
+        self._build()
+        self._connect()
+        self.reload_layers()
+        self._find_models()
+
+    # What is seen
+
+    def _build(self) -> None:
+        self.form = Form()
+        self.trouble = QLabel()
+        self.trouble.setWordWrap(True)
+        self.trouble.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.trouble.setVisible(False)
+        self.preview_button = QPushButton("Preview view")
+        self.preview_button.setToolTip("Try it on what is in view: about a second")
+        self.run_button = QPushButton("Remove stars")
+        self.run_button.setToolTip("The whole picture. Adds layers; yours stay as they are")
+        font = self.run_button.font()
+        font.setBold(True)
+        self.run_button.setFont(font)
+        for button in (self.preview_button, self.run_button):
+            button.setMinimumHeight(36)
+            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(8)
+        buttons.addWidget(self.preview_button, 2)
+        buttons.addWidget(self.run_button, 3)
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.setFixedHeight(6)
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing() + 2)
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        self.compare = Compare(self.viewer)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(12, 12, 12, 12)
+        layout.setSpacing(8)
+        layout.addWidget(self.trouble)
+        layout.addWidget(self.form)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.status)
+        layout.addWidget(line)
+        layout.addWidget(self.compare)
+        layout.addStretch(1)
+        self._idle()
+
+    def _connect(self) -> None:
+        self.run_button.clicked.connect(self._clicked)
+        self.preview_button.clicked.connect(lambda: self.start(preview=True))
+        self.form.image.currentIndexChanged.connect(self._picture_chosen)
+        self.form.model.activated.connect(self._model_chosen)
+        self.form.turned_over.toggled.connect(lambda up: set_turned_over(self.viewer, up))
+        layers = self.viewer.layers
+        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
+            event.connect(self.reload_layers)
+        if hasattr(layers.events, "renamed"):
+            layers.events.renamed.connect(self.reload_layers)
+        layers.selection.events.active.connect(self.reload_layers)
+        self.viewer.camera.events.orientation.connect(self._camera_turned)
+        self._camera_turned()
+
+    # Layers
+
+    def reload_layers(self, *_: Any) -> None:
+        """Bring the choosers in line with the viewer's layers."""
+        if not isalive(self):
+            return
+        chosen = self.session.preferred(self.picture())
+        pictures = [(layer.name, layer) for layer in self.session.pictures()]
+        refill(self.form.image, pictures, chosen)
+        others: list[tuple[str, Layer | None]] = [("Nothing", None)]
+        others += [(layer.name, layer) for layer in self.session.protectors()]
+        refill(self.form.protect, others, self.form.protect.currentData())
+        self._picture_chosen()
+
+    def picture(self) -> Layer | None:
+        """The chosen layer."""
+        layer: Layer | None = self.form.image.currentData()
+        return layer
+
+    def _picture_chosen(self, *_: Any) -> None:
+        layer = self.picture()
+        self.form.whole_stack.setEnabled(layer is not None and layer.ndim > 2)
+        self.compare.follow(str(layer.unique_id) if layer is not None else None)
+        if self._job is None:
+            self.status.setText(size_in_words(layer))
+
+    def _camera_turned(self, *_: Any) -> None:
+        if isalive(self):
+            self.form.turned_over.blockSignals(True)
+            self.form.turned_over.setChecked(is_turned_over(self.viewer))
+            self.form.turned_over.blockSignals(False)
+
+    # Models
+
+    def _find_models(self) -> None:
+        """Fill the choosers of model and device; opening models takes a while."""
+        self.form.model.addItem("Looking for models ...", None)
+        text = missing_runtime()
+        if text:
+            self._no_models(text)
+            return
+        self._models = create_worker(
+            _look_for_models, _start_thread=True, _ignore_errors=True,
+            _connect={"returned": self._models_found},
+        )  # fmt: skip
+
+    def _models_found(self, found: Any) -> None:
+        if not isalive(self):
+            return
+        if isinstance(found, BaseException):
+            self._no_models(for_window(found))
+            return
+        models, devices = found
+        items = [(described(entry), str(entry.path)) for entry in models]
+        if not items:
+            self._no_models("No model came with this installation of nox; install it again.")
+        refill(self.form.model, [*items, ("Other file ...", _OTHER)], None)
+        names = [("auto", DEVICES["auto"])] + [(d, DEVICES.get(d, d)) for d in devices]
+        refill(self.form.device, [(text, value) for value, text in names], "auto")
+        self.device = devices[0] if devices else "cpu"
+
+    def _no_models(self, text: str) -> None:
+        self.trouble.setText(text)
+        self.trouble.setVisible(True)
+        refill(self.form.model, [("None", None)], None)
+        self.run_button.setEnabled(False)
+        self.preview_button.setEnabled(False)
+
+    def _model_chosen(self, index: int) -> None:
+        if self.form.model.itemData(index) != _OTHER:
+            return
+        name, _ = QFileDialog.getOpenFileName(self, "Choose a model", "", "Models (*.onnx)")
+        self.form.model.setCurrentIndex(0)
+        if not name:
+            return
+        try:
+            facts = load_model(name, device="cpu", threads=1).facts
+        except NoxError as error:
+            show_error(for_window(error))
+            return
+        self.add_model(Path(name), facts)
+
+    def add_model(self, path: Path, facts: ModelFacts) -> None:
+        """Offer a model file, and choose it."""
+        entry = ModelEntry(path.stem, path, facts, path.stat().st_size)
+        last = self.form.model.count() - 1
+        self.form.model.insertItem(last, described(entry), str(path))
+        self.form.model.setCurrentIndex(last)
+
+    # Running
+
+    def _clicked(self) -> None:
+        if self._job is None:
+            self.start()
+        else:
+            self.cancel()
+
+    def start(self, preview: bool = False) -> None:
+        """Run, on the whole picture or on what is in view."""
+        if self._job is not None:
+            return
+        try:
+            request = self.session.request(
+                self.picture(), self.form.settings(), self.form.protect.currentData(),
+                preview=preview, device=self.device,
+            )  # fmt: skip
+        except NoxError as error:
+            show_error(for_window(error))
+            return
+        job = self._job = _Job(preview)
+        self.run_button.setText("Cancel")
+        self.preview_button.setEnabled(False)
+        self.progress.setRange(0, 0)
+        self.status.setText("Starting ...")
+        self._activity.begin(f"nox: {request.picture.name}")
+        job.worker = create_worker(
+            work, request, self.session.engine, job.stopped.is_set,
+            _start_thread=True, _ignore_errors=True,
+            _connect={
+                "yielded": lambda item: self._received(job, item),
+                "errored": lambda _: self._broken(job),
+            },
+        )  # fmt: skip
+
+    def cancel(self) -> None:
+        """Stop; the tile that is being worked on ends by itself, and its result is dropped."""
+        if self._job is not None and not self._job.placing:
+            self._job.stopped.set()
+            self._job = None
+            self._idle()
+            self.status.setText("Cancelled. Nothing was changed.")
+
+    def _received(self, job: _Job, item: Any) -> None:
+        if job is not self._job or not isalive(self):
+            return
+        if isinstance(item, Progress):
+            self.progress.setRange(0, item.total)
+            self.progress.setValue(item.done)
+            self.status.setText(progress_in_words(item, self.device))
+            self._activity.show(item)
+        elif isinstance(item, Failure):
+            self._job = None
+            self._idle()
+            text = for_window(item.error)
+            self.status.setText(text)
+            show_error(text)
+        else:
+            outcome, layers = item
+            job.placing = True  # half of the layers would be worse than all
+            self.device = outcome.removals[0].device
+            # One layer for each turn of the event loop: napari needs its time for each.
+            self._place_next(job, outcome, place(self.viewer, layers))
+
+    def _place_next(self, job: _Job, outcome: Any, steps: Any) -> None:
+        if job is not self._job or not isalive(self):
+            return
+        if next(steps, None) is not None:
+            QTimer.singleShot(0, lambda: self._place_next(job, outcome, steps))
+            return
+        self._job = None
+        self._idle()
+        self.compare.refresh()
+        self.status.setText("\n".join([outcome.summary, *outcome.notes]))
+        for note in outcome.notes:
+            show_info(note)
+
+    def _broken(self, job: _Job) -> None:
+        """Something went wrong that nobody foresaw; napari shows what."""
+        if job is self._job and isalive(self):
+            self._job = None
+            self._idle()
+            self.status.setText("An error ended the run. Nothing was changed.")
+
+    def _idle(self) -> None:
+        self.run_button.setText("Remove stars")
+        self.preview_button.setEnabled(self.run_button.isEnabled())
+        self.progress.setRange(0, 1)
+        self.progress.setValue(0)
+        self._activity.end()
+
+    def closeEvent(self, event: Any) -> None:  # noqa: N802
+        """Leave nothing running and the canvas as it was."""
+        self.cancel()
+        self.compare.stop()
+        super().closeEvent(event)
+
+
+def _look_for_models() -> Any:
+    try:
+        return available_models(), available_devices()
+    except NoxError as error:
+        return error
