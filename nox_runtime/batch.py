@@ -3,117 +3,143 @@
 from __future__ import annotations
 
 import datetime
-import os
+import hashlib
+import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import nox_runtime
+from nox_runtime import controls as controlling
 from nox_runtime import stretch as stretches
+from nox_runtime import veto_files
+from nox_runtime.catalog import Cataloguer
+from nox_runtime.catalog import save as save_catalog
+from nox_runtime.controls import Controls
 from nox_runtime.engine import Step
 from nox_runtime.errors import OutputError, UsageError
-from nox_runtime.images import Sink, Source, create_image, open_image, output_ending, split_ending
+from nox_runtime.flow import NativeReader, descreen
+from nox_runtime.images import CachedRows, Sink, Source, create_image, open_image
+from nox_runtime.images.derived import MaskSource, sky_cards
+from nox_runtime.outputs import Outputs, check, check_together, plan_outputs
 from nox_runtime.preview import Preview
 from nox_runtime.removal import Rows, StarRemover
+from nox_runtime.statistics import Statistics, gathered
 from nox_runtime.stretch import Stretch
+
+__all__ = ["Options", "Outputs", "check_together", "iter_file", "plan_outputs", "run_file"]
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """Where the results of one file go; None for those not wanted."""
+class Options:
+    """How a file is to be done; see `run_file`."""
 
-    starless: Path
-    stars: Path | None = None
-    preview: Path | None = None
+    stretch: str = "auto"
+    linked: bool = False
+    strength: float = 1.0
+    protect: Path | np.ndarray | None = None
+    keep: Any = None
+    max_size: float | None = None
+    min_roundness: float | None = None
+    region: Sequence[int] | None = None
+    hdu: int | str | None = None
+    stack: bool = False
+    overwrite: bool = False
+    hashes: bool = False
 
-    def wanted(self) -> list[Path]:
-        """All of them, in the order in which they are finished."""
-        return [p for p in (self.starless, self.stars, self.preview) if p is not None]
-
-
-def plan_outputs(
-    path: Path,
-    output: Path | None,
-    *,
-    stars: Path | bool = False,
-    preview: Path | bool = False,
-    folder: bool = False,
-) -> Outputs:
-    """Name the results of a file.
-
-    Parameters
-    ----------
-    path : Path
-        The input.
-    output : Path, optional
-        A file, or a folder (one that exists, or with `folder`); by default
-        ``<name>_starless<ending>`` beside the input.
-    stars, preview : Path or bool
-        True for the default names, ``_stars`` and ``_preview.png``.
-    folder : bool
-        Whether `output` is a folder even if it does not exist yet.
-    """
-    name, ending = split_ending(path)
-    ending = output_ending(ending)
-    if output is not None and (folder or output.is_dir()):
-        starless = output / f"{name}_starless{ending}"
-    elif output is not None:
-        starless = output
-    else:
-        starless = path.with_name(f"{name}_starless{ending}")
-    stem, out_ending = split_ending(starless)
-    if stem.endswith("_starless"):
-        stem = stem[: -len("_starless")]
-
-    def beside(asked: Path | bool, tail: str) -> Path | None:
-        if asked is True:
-            return starless.with_name(stem + tail)
-        return asked or None
-
-    return Outputs(starless, beside(stars, f"_stars{out_ending}"), beside(preview, "_preview.png"))
+    def controls(self, source: Source) -> Controls:
+        """The controls, read from their files where they are in files."""
+        protect: Any = self.protect
+        if isinstance(protect, (str, Path)):
+            protect = veto_files.protect_rows(Path(protect), source)
+        keep = self.keep
+        if isinstance(keep, (str, Path)):
+            keep = veto_files.keep_table(Path(keep), source)
+        return controlling.checked(
+            source.shape[1:], strength=self.strength, protect=protect, keep=keep,
+            max_size=self.max_size, min_roundness=self.min_roundness, region=self.region,
+        )  # fmt: skip
 
 
-def check_together(inputs: list[Path], planned: list[Outputs]) -> None:
-    """Refuse results of several files that would replace one another or an input.
+class _Results:
+    """The files being written for one picture."""
 
-    Raises
-    ------
-    UsageError
-    """
-    taken: dict[Path, Path] = {}
-    sources = {p.resolve(): p for p in inputs}
-    for path, outputs in zip(inputs, planned, strict=True):
-        if outputs.preview and outputs.preview.suffix.lower() != ".png":
-            raise UsageError(
-                f"{outputs.preview}: a preview is a PNG; give it a name ending in .png"
+    def __init__(self, outputs: Outputs, options: Options, source: Source) -> None:
+        self.outputs, self.options, self.source = outputs, options, source
+        self.sinks: dict[str, Sink] = {}
+        self.mask: MaskSource | None = None
+        self.preview: Preview | None = None
+        self.cataloguer: Cataloguer | None = None
+        self.changed = 0
+
+    def begin(self, remover: StarRemover, used: Stretch, stats: Statistics) -> None:
+        """Create the files under temporary names."""
+        out, source, overwrite = self.outputs, self.source, self.options.overwrite
+        todo = (
+            ("starless", out.starless, "stars removed"),
+            ("stars", out.stars, "the stars that were removed"),
+            ("descreened", out.descreened, "the stars, for screen blending"),
+        )
+        for name, path, what in todo:
+            if path is not None:
+                cards, history = _provenance(remover, used, what)
+                self.sinks[name] = create_image(
+                    path, source, cards, history, difference=name != "starless",
+                    overwrite=overwrite,
+                )  # fmt: skip
+        if out.mask is not None:
+            self.mask = MaskSource(source, out.mask)
+            cards, history = _provenance(remover, used, "the star mask")
+            self.sinks["mask"] = create_image(
+                out.mask, self.mask, sky_cards(source) | cards, history, overwrite=overwrite
             )
-        for out in outputs.wanted():
-            real = out.resolve()
-            if sources.get(real, path) != path:
-                raise UsageError(f"{out}: is an input too; name another folder with -o")
-            if real in taken:
-                raise UsageError(
-                    f"{out}: would be the result of both {taken[real]} and {path}; "
-                    "give them names or folders of their own"
-                )
-            taken[real] = path
+        if out.preview is not None:
+            self.preview = Preview(source.shape, flip=source.bottom_up)
+        if out.catalog is not None:
+            self.cataloguer = Cataloguer(source.shape, stats.white)
 
+    def write(self, rows: Rows, used: Stretch, stats: Statistics, plane: int) -> None:
+        """Write rows, the stars as the difference from what is in the starless file."""
+        starless, stars = self.sinks["starless"].rounded(rows.starless), rows.stars
+        touched = rows.residual != 0
+        if starless is not rows.starless:
+            starless = np.where(touched, starless, rows.picture)
+            stars = np.where(touched, rows.picture - starless, 0)
+        self.sinks["starless"].write(rows.start, starless, plane)
+        if "stars" in self.sinks:
+            self.sinks["stars"].write(rows.start, stars, plane)
+        if "descreened" in self.sinks:
+            white = stats.white if stats.white > 0 else 1.0
+            screened = descreen(rows.picture, starless, white)
+            self.sinks["descreened"].write(rows.start, screened, plane)
+        if self.mask is not None:
+            mask = self.mask.encoded(np.abs(rows.residual).max(axis=0, keepdims=True))
+            self.sinks["mask"].write(rows.start, mask, plane)
+        if self.cataloguer is not None:
+            self.cataloguer.add(rows.start, rows.residual, stars, rows.picture)
+        if self.preview is not None:
+            self.preview.add(rows.start, used.forward(rows.picture), rows.residual)
+        self.changed += int(np.count_nonzero(touched.any(axis=0)))
 
-def _check(path: Path, outputs: Outputs, overwrite: bool) -> None:
-    """Refuse what would lose something, before any work is done."""
-    wanted = outputs.wanted()
-    check_together([path], [outputs])
-    for out in wanted:
-        if out.exists() and path.exists() and out.samefile(path):
-            raise OutputError(f"{out}: is the input itself; name another output with -o")
-        if os.path.lexists(out) and not overwrite:
-            raise OutputError(f"{out}: exists already; give --overwrite to replace it")
-        if not out.parent.is_dir():
-            raise OutputError(f"{out}: its folder does not exist; make it or choose another -o")
+    def finish(self) -> None:
+        """Give all files their names."""
+        for sink in self.sinks.values():
+            sink.finish()
+        if self.preview is not None and self.outputs.preview:
+            self.preview.save(self.outputs.preview)
+        if self.cataloguer is not None and self.outputs.catalog:
+            save_catalog(self.cataloguer.table(self.source.wcs()), self.outputs.catalog)
+
+    def abandon(self) -> None:
+        """Leave nothing half-written."""
+        for sink in self.sinks.values():
+            sink.abandon()
 
 
 def _provenance(
@@ -133,108 +159,157 @@ def _provenance(
     return cards, history
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A picture of a file, or one plane of its stack, to be done by itself."""
+
+    plane: int
+    shape: tuple[int, int, int]
+    read: NativeReader
+    forget: Any
+
+
+def _parts(source: Source) -> Iterator[_Part]:
+    count, height, width = source.shape
+    if source.stacked:
+        for k in range(count):
+
+            def read(y0: int, y1: int, x0: int, x1: int, k: int = k) -> np.ndarray:
+                return source.read_planes(k, k + 1, y0, y1, x0, x1)
+
+            yield _Part(k, (1, height, width), read, lambda row: None)
+    elif source.costly:
+        cached = CachedRows(source)
+        yield _Part(0, source.shape, cached.read, cached.forget)
+    else:
+        yield _Part(0, source.shape, source.read, lambda row: None)
+
+
 def iter_file(
-    path: Path,
-    outputs: Outputs,
-    remover: StarRemover,
-    *,
-    stretch: str = "auto",
-    overwrite: bool = False,
+    path: Path, outputs: Outputs, remover: StarRemover, **options: Any
 ) -> Iterator[Step | dict[str, Any]]:
     """Remove the stars from one file; the last item is the report.
 
-    Stopping early leaves no trace.  See `run_file` for the arguments.
+    Stopping early leaves no trace.
+
+    Parameters
+    ----------
+    path : Path
+    outputs : Outputs
+        See `plan_outputs`.
+    remover : StarRemover
+    **options
+        As for `run_file`.
     """
+    asked = Options(**options)
     path, began = Path(path), time.monotonic()
-    sinks: list[Sink] = []
-    try:
-        _check(path, outputs, overwrite)
-        with open_image(path) as source:
-            stats = stretches.statistics(source.sample(), source.dtype)
-            used = stretches.choose(stretch, stats)
-            sinks = _sinks(source, outputs, remover, used, overwrite)
-            preview = Preview(source.shape, flip=source.bottom_up) if outputs.preview else None
-            changed, opened = 0, time.monotonic()
-            for step, rows in remover.iter_rows(source.read, source.shape, used, stats):
-                if rows is not None:
-                    _write(sinks, rows)
-                    changed += int(np.count_nonzero(rows.residual.any(axis=0)))
-                    if preview:
-                        preview.add(rows.start, used.forward(rows.picture), rows.residual)
-                yield step
-            ran = time.monotonic()
-            for sink in sinks:
-                sink.finish()
-            if preview and outputs.preview:
-                preview.save(outputs.preview)
-            report = _report(path, source, outputs, remover, used)
-        report["changed_share"] = changed / (source.shape[1] * source.shape[2])
-        report["seconds"] = {
-            "open": round(opened - began, 3),
-            "remove": round(ran - opened, 3),
-            "finish": round(time.monotonic() - ran, 3),
-            "total": round(time.monotonic() - began, 3),
-        }
-        yield report
-    except OSError as error:
-        raise OutputError(
-            f"{outputs.starless}: cannot be written ({error.strerror or error}); "
-            "free some space or choose another folder with -o"
-        ) from error
-    finally:
-        for sink in sinks:
-            sink.abandon()
-
-
-def _sinks(
-    source: Source, outputs: Outputs, remover: StarRemover, used: Stretch, overwrite: bool
-) -> list[Sink]:
-    sinks: list[Sink] = []
-    todo = [(outputs.starless, "stars removed"), (outputs.stars, "the stars that were removed")]
-    try:
-        for out, what in todo:
-            if out is not None:
-                cards, history = _provenance(remover, used, what)
-                sink = create_image(
-                    out, source, cards, history, difference=bool(sinks), overwrite=overwrite
+    busy, notes = remover.model.busy, []  # type: float, list[str]
+    with ExitStack() as stack:
+        try:
+            check(path, outputs, asked.overwrite)
+            source = stack.enter_context(open_image(path, hdu=asked.hdu, stack=asked.stack))
+            if source.stacked and (outputs.preview or outputs.catalog):
+                raise UsageError(
+                    f"{path}: a stack has no preview and no catalogue; leave them out with --stack"
                 )
-                sinks.append(sink)
-    except BaseException:
-        for sink in sinks:
-            sink.abandon()
-        raise
-    return sinks
+            controls = asked.controls(source)
+            results = _Results(outputs, asked, source)
+            stack.callback(results.abandon)
+            opened, gathering, stretched = time.monotonic(), 0.0, []
+            for part in _parts(source):
+                start = time.monotonic()
+                stats = gathered(
+                    lambda y0, y1, part=part: part.read(y0, y1, 0, part.shape[2]),  # type: ignore[misc]
+                    part.shape, source.dtype, part.forget,
+                )  # fmt: skip
+                used = stretches.choose(asked.stretch, stats, linked=asked.linked)
+                stretched.append(used)
+                gathering += time.monotonic() - start
+                if not results.sinks:
+                    results.begin(remover, used, stats)
+                steps = remover.iter_rows(part.read, part.shape, used, stats, controls, notes)
+                stack.callback(steps.close)  # type: ignore[attr-defined]
+                parts = source.shape[0] if source.stacked else 1
+                for step, rows in steps:
+                    if rows is not None:
+                        results.write(rows, used, stats, part.plane)
+                        part.forget(rows.start + rows.starless.shape[1])
+                    yield Step(step.done + part.plane * step.total, step.total * parts)
+            ran = time.monotonic()
+            results.finish()
+            report = _report(path, source, outputs, remover, asked, stretched, notes)
+            pixels = int(np.prod(source.shape[1:])) * (source.shape[0] if source.stacked else 1)
+            report["changed_share"] = results.changed / pixels
+            report["seconds"] = {
+                "open": round(opened - began, 3),
+                "statistics": round(gathering, 3),
+                "remove": round(ran - opened - gathering, 3),
+                "network": round(remover.model.busy - busy, 3),
+                "finish": round(time.monotonic() - ran, 3),
+                "total": round(time.monotonic() - began, 3),
+            }
+            yield report
+        except OSError as error:
+            raise OutputError(
+                f"{outputs.starless}: cannot be written ({error.strerror or error}); "
+                "free some space or choose another folder with -o"
+            ) from error
 
 
-def _write(sinks: list[Sink], rows: Rows) -> None:
-    """Write starless rows, and the stars as the difference from what is in the file."""
-    starless, stars = sinks[0].rounded(rows.starless), rows.stars
-    if starless is not rows.starless:
-        touched = rows.residual != 0
-        starless = np.where(touched, starless, rows.picture)
-        stars = np.where(touched, rows.picture - starless, 0)
-    for sink, part in zip(sinks, (starless, stars), strict=False):
-        sink.write(rows.start, part)
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    made = {"nox": nox_runtime.__version__, "python": platform.python_version()}
+    for package in ("numpy", "astropy", "onnxruntime", "onnxruntime-gpu"):
+        try:
+            made[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return made
 
 
 def _report(
-    path: Path, source: Source, outputs: Outputs, remover: StarRemover, used: Stretch
-) -> dict[str, Any]:
+    path: Path, source: Source, outputs: Outputs, remover: StarRemover, asked: Options,
+    stretched: list[Stretch], notes: list[str],
+) -> dict[str, Any]:  # fmt: skip
     facts, height, width = remover.model.facts, source.shape[1], source.shape[2]
-    return {
+    written = {k: v for k, v in asdict(outputs).items() if v is not None}
+    region = None if asked.region is None else [int(v) for v in asked.region]
+    report = {
         "input": str(path),
-        "outputs": {k: str(v) for k, v in asdict(outputs).items() if v is not None},
+        "outputs": {k: str(v) for k, v in written.items()},
         "shape": list(source.shape),
         "dtype": source.dtype.name,
         "nox": nox_runtime.__version__,
+        "versions": _versions(),
         "model": {"name": facts.name, "version": facts.version, "sha256": facts.weights_sha256},
         "device": remover.model.device,
-        "stretch": used.as_dict(),
-        "tiles": remover.tiles(height, width),
+        "stretch": stretched[0].as_dict(),
+        "controls": {
+            "strength": asked.strength, "max_size": asked.max_size,
+            "min_roundness": asked.min_roundness, "region": region,
+            "protect": _named(asked.protect), "keep": _named(asked.keep),
+        },
+        "tiles": remover.tiles(height, width, tuple(region) if region else None),
         "tile": remover.layout.tile,
         "overlap": remover.layout.margin,
-        "notes": [*remover.model.notes, *source.notes],
-    }
+        "notes": [*remover.model.notes, *source.notes, *notes],
+    }  # fmt: skip
+    if len(stretched) > 1:
+        report["stretches"] = [used.as_dict() for used in stretched]
+    if asked.hashes:
+        report["sha256"] = {
+            "input": _sha256(path), **{name: _sha256(Path(p)) for name, p in written.items()}
+        }  # fmt: skip
+    return report
+
+
+def _named(control: Any) -> str | bool:
+    """A control for the report: its file, or whether there was one."""
+    return str(control) if isinstance(control, (str, Path)) else control is not None
 
 
 def run_file(
@@ -243,25 +318,44 @@ def run_file(
     *,
     stars: str | Path | bool = False,
     preview: str | Path | bool = False,
-    stretch: str = "auto",
-    overwrite: bool = False,
+    descreened: str | Path | bool = False,
+    mask: str | Path | bool = False,
+    catalog: str | Path | bool = False,
     remover: StarRemover | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Remove the stars from a picture file.
 
     Parameters
     ----------
     path : str or Path
-        FITS, TIFF, PNG or JPEG.
+        FITS, TIFF, PNG, JPEG or XISF.
     output : str or Path, optional
         File or folder; by default ``<name>_starless<ending>`` beside the input.
-    stars, preview : str, Path or bool
-        Also write the stars alone, and a before/after picture; True for the
-        default names.
-    stretch : {'auto', 'none', 'mtf'}
-    overwrite : bool
+    stars, descreened, mask, preview, catalog : str, Path or bool
+        Also write the stars alone, the stars for screen blending, the star mask, a
+        before/after picture, and a catalogue of the stars (ECSV or FITS by its
+        ending); True for the default names.
     remover : StarRemover, optional
         To use one loaded model for many files.
+    stretch : {'auto', 'none', 'mtf', 'asinh'}
+    linked : bool
+        One stretch for all channels.
+    strength, max_size, min_roundness, region
+        As for `StarRemover.remove`.
+    protect : Path or ndarray, optional
+        A mask picture or region file, see `nox_runtime.veto_files.protect_rows`; or
+        as for `StarRemover.remove`.
+    keep : Path, table or sequence, optional
+        A catalogue, see `nox_runtime.veto_files.keep_table`; or as for
+        `StarRemover.remove`.
+    hdu : int or str, optional
+        Number, from 0, or name of the FITS HDU; by default the first with a picture.
+    stack : bool
+        Whether the planes of a FITS cube are pictures of their own, any number.
+    overwrite : bool
+    hashes : bool
+        Whether the report tells the SHA-256 of input and outputs.
 
     Returns
     -------
@@ -273,14 +367,15 @@ def run_file(
     NoxError
         One line that names the file, what is wrong and the remedy.
     """
+
+    def named(asked: str | Path | bool) -> Path | bool:
+        return asked if isinstance(asked, bool) else Path(asked)
+
     outputs = plan_outputs(
-        Path(path),
-        Path(output) if output else None,
-        stars=stars if isinstance(stars, bool) else Path(stars),
-        preview=preview if isinstance(preview, bool) else Path(preview),
-    )
-    *_, last = iter_file(
-        Path(path), outputs, remover or StarRemover(), stretch=stretch, overwrite=overwrite
-    )
+        Path(path), Path(output) if output else None, stars=named(stars),
+        preview=named(preview), descreened=named(descreened), mask=named(mask),
+        catalog=named(catalog),
+    )  # fmt: skip
+    *_, last = iter_file(Path(path), outputs, remover or StarRemover(), **options)
     assert isinstance(last, dict)
     return last

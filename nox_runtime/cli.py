@@ -221,9 +221,13 @@ def _info(args: argparse.Namespace) -> int:
     if args.path is not None:
         from nox_runtime import stretch
         from nox_runtime.images import open_image
+        from nox_runtime.statistics import gathered
 
         with open_image(args.path) as source:
-            stats = stretch.statistics(source.sample(), source.dtype)
+            width = source.shape[2]
+            stats = gathered(
+                lambda y0, y1: source.read(y0, y1, 0, width), source.shape, source.dtype
+            )
             used = stretch.choose("auto", stats)
             print(f"{args.path}: {' x '.join(map(str, source.shape))} {source.dtype}")
             print(f"values {stats.low:.6g} to {stats.high:.6g}, median "

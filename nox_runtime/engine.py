@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from nox_runtime.overlap import ahead
 from nox_runtime.tiling import Span, grid, reflected
 
 #: Reads rows y0..y1 and columns x0..x1 of the picture: (C, y1 - y0, x1 - x0),
@@ -24,6 +25,8 @@ DEFAULT_TILE = 1536
 #: Light below this share of the display range is left: a third of an 8-bit step.
 #: Networks take traces of it from most of the sky, where there is no star.
 DEAD_ZONE = 0.00135
+#: Finished rows are handed on in parts of this many.
+_CHUNK = 256
 
 
 class Runs(Protocol):
@@ -59,7 +62,8 @@ class Step:
     start : int
         First row of `residual`.
     residual : ndarray, shape (C, rows, width), float32, or None
-        Rows that no later tile will change, if this tile finished any.
+        Rows that no later tile will change, if this tile finished any; where it
+        finished many, they come in several steps of the same number.
     """
 
     done: int
@@ -123,30 +127,44 @@ def iter_residual(
     Yields
     ------
     Step
-        One a tile; together their residuals cover every row once, in order.
+        At least one a tile; together their residuals cover every row once, in order.
     """
     channels, height, width = shape
     rows, columns = grid(height, width, layout.tile, layout.margin, layout.multiple)
-    total, done, first = len(rows) * len(columns), 0, 0
-    pending = np.zeros((channels, 0, width), np.float32)
-    for row in rows:
-        grown = np.zeros((channels, row.write_stop - first, width), np.float32)
-        grown[:, : pending.shape[1]] = pending
-        pending = grown
-        for k, column in enumerate(columns):
-            window = _window(read, row, column, height, width)
-            residual = _residual(model, np.ascontiguousarray(window), layout.channels)
-            y = slice(row.write_start - row.read_start, row.write_stop - row.read_start)
-            x = slice(column.write_start - column.read_start, column.write_stop - column.read_start)
-            weighted = residual[:, y, x] * (row.weights()[:, None] * column.weights())
-            pending[
-                :, row.write_start - first : row.write_stop - first,
-                column.write_start : column.write_stop,
-            ] += weighted  # fmt: skip
-            done += 1
-            if k < len(columns) - 1:
-                yield Step(done, total)
-        ready = row.final_stop - first
-        finished, pending = pending[:, :ready], pending[:, ready:].copy()
-        start, first = first, row.final_stop
-        yield Step(done, total, start, finished)
+    total, done = len(rows) * len(columns), 0
+    tall = max(row.write_stop - row.write_start for row in rows)
+    pending = np.zeros((channels, min(height, tall + max(r.ramp_in for r in rows)), width), "f4")
+    first = 0  # the row of the picture that `pending` begins with
+
+    def windows() -> Iterator[np.ndarray]:
+        for row in rows:
+            for column in columns:
+                yield np.ascontiguousarray(_window(read, row, column, height, width))
+
+    reading = ahead(windows())  # the next tile is read while the model runs
+    try:
+        for row in rows:
+            for k, column in enumerate(columns):
+                residual = _residual(model, next(reading), layout.channels)
+                _blend(pending, residual, row, column, first)
+                done += 1
+                if k < len(columns) - 1:
+                    yield Step(done, total)
+            ready = row.final_stop - first
+            for y in range(0, ready, _CHUNK):
+                yield Step(done, total, first + y, pending[:, y : min(y + _CHUNK, ready)].copy())
+            left = pending.shape[1] - ready
+            pending[:, :left] = pending[:, ready:].copy()
+            pending[:, left:] = 0
+            first = row.final_stop
+    finally:
+        reading.close()  # type: ignore[attr-defined]
+
+
+def _blend(pending: np.ndarray, residual: np.ndarray, row: Span, column: Span, first: int) -> None:
+    """Add a tile's residual to the rows that wait for it, each pixel by its weight."""
+    y = slice(row.write_start - row.read_start, row.write_stop - row.read_start)
+    x = slice(column.write_start - column.read_start, column.write_stop - column.read_start)
+    weighted = residual[:, y, x] * (row.weights()[:, None] * column.weights())
+    rows = slice(row.write_start - first, row.write_stop - first)
+    pending[:, rows, column.write_start : column.write_stop] += weighted

@@ -9,6 +9,7 @@ import numpy as np
 
 from nox_runtime.controls import Controls, Vetoes
 from nox_runtime.engine import Layout, Runs, Step, iter_residual
+from nox_runtime.overlap import ahead
 from nox_runtime.stretch import Statistics, Stretch
 
 #: Reads a window of the picture in its own units, (C, h, w).
@@ -123,7 +124,8 @@ def iter_rows(
         return np.asarray(np.maximum(np.nan_to_num(stars), 0).sum(axis=0))
 
     vetoes = Vetoes(controls, light, shape[1]) if controls.by_object else None
-    for step in _regional(display, shape, model, layout, controls.region):
+    # The model works on the next tile while the rows of the last are split and written.
+    for step in ahead(_regional(display, shape, model, layout, controls.region)):
         if step.residual is None:
             yield step, None
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
@@ -192,9 +193,12 @@ class Model:
     session: onnxruntime.InferenceSession
     device: str
     notes: list[str] = field(default_factory=list)
+    #: Seconds spent in the network so far, of all threads together.
+    busy: float = 0.0
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         name = self.session.get_inputs()[0].name
+        began = time.monotonic()
         try:
             made = self.session.run(None, {name: pictures})[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -202,6 +206,8 @@ class Model:
                 f"{self.path}: the {self.device} device failed ({reason(error)}); "
                 "try a smaller --tile, or --device cpu"
             ) from error
+        finally:
+            self.busy += time.monotonic() - began
         return np.asarray(made)
 
 

@@ -179,7 +179,7 @@ class StarRemover:
             shape[1:], strength=strength, protect=protect, keep=keep, max_size=max_size,
             min_roundness=min_roundness, region=region,
         )  # fmt: skip
-        stats = stretches.statistics(_sampled(picture), picture.dtype)
+        stats = stretches.statistics(picture)
         used = stretches.choose(stretch, stats) if isinstance(stretch, str) else stretch
         starless, stars = np.empty_like(picture), np.empty_like(picture)
         mask = np.zeros(picture.shape[1:], np.float32)
@@ -276,11 +276,6 @@ def _cataloguer(shape: tuple[int, int, int], stats: Statistics) -> Any:
     from nox_runtime.catalog import Cataloguer
 
     return Cataloguer(shape, stats.white)
-
-
-def _sampled(picture: np.ndarray, limit: int = 4_000_000) -> np.ndarray:
-    step = max(1, int(np.ceil(np.sqrt(picture[0].size / limit))))
-    return picture[:, ::step, ::step]
 
 
 def _as_planes(image: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:

@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from nox_runtime.errors import UsageError
+from nox_runtime.statistics import Statistics, nominal_range, statistics
 
 #: Siril's and PixInsight's automatic stretch: shadows at this many (scaled)
 #: median absolute deviations below the median ...
 SHADOWS_SIGMA = 2.8
 #: ... and the median brought to this value.
 TARGET_BACKGROUND = 0.25
-#: 1 / Phi^-1(3/4): turns a median absolute deviation into a standard deviation.
-MAD_TO_SIGMA = 1.482602218505602
 #: With `auto`, a midtones balance is never smaller than this: a single hot pixel
 #: must not squeeze a picture into a curve that no model was trained on.
 SMALLEST_MIDTONES = 0.002
@@ -27,9 +26,13 @@ LINEAR_MIDTONES = 0.06
 #: Over this share of the display range, what lay above white fades out as light is
 #: taken away from a pixel.
 _FADE = 0.05
+#: Types whose values single precision holds exactly.
+_SINGLE = tuple(np.dtype(t) for t in ("u1", "i1", "u2", "i2", "f2", "f4"))
 
-#: Values this many standard deviations below the median are no light.
-_SENTINEL_SIGMA = 1e4
+__all__ = [
+    "STRETCHES", "Statistics", "Stretch", "choose", "midtones", "mtf", "nominal_range",
+    "statistics",
+]  # fmt: skip
 
 STRETCHES = ("auto", "none", "mtf", "asinh")
 
@@ -60,87 +63,6 @@ def mtf(x: np.ndarray | float, m: np.ndarray | float) -> np.ndarray:
 def midtones(background: float, target: float = TARGET_BACKGROUND) -> float:
     """Midtones balance that brings `background` to `target`; both above 0, below 1."""
     return float(mtf(np.float64(background), np.float64(target)))
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What the stretch needs to know of a picture, one value a channel.
-
-    Attributes
-    ----------
-    median, sigma : tuple of float
-        Median, and 1.4826 times the median absolute deviation from it.
-    low, high : float
-        Smallest and largest finite value of the whole picture, numbers that can only
-        stand for "no value" left out.
-    black, white : float
-        The nominal range: that of the integer type, 0 to 1 for floats inside it,
-        else what the values span.
-    dtype : str
-        Type of the picture's values.
-    """
-
-    median: tuple[float, ...]
-    sigma: tuple[float, ...]
-    low: float
-    high: float
-    black: float
-    white: float
-    dtype: str
-
-
-def nominal_range(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
-    """Black and white of a picture of this type whose values span `low` to `high`.
-
-    Floats that hardly leave 0..1 are taken for 0..1, as Siril and PixInsight write;
-    other floats and signed integers span from 0, or from their lowest value when
-    that is negative, to their highest.
-    """
-    if dtype.kind == "u":
-        return 0.0, float(np.iinfo(dtype).max)
-    if dtype.kind == "f" and low > -0.5 and 0.01 < high <= 1.5:
-        return 0.0, 1.0
-    black = min(low, 0.0)
-    white = high if high > black else black + max(1.0, abs(black) * 1e-6)
-    return float(black), float(white)
-
-
-def statistics(sample: np.ndarray, dtype: np.dtype | None = None) -> Statistics:
-    """Robust statistics of (a sample of) a picture.
-
-    Parameters
-    ----------
-    sample : ndarray, shape (C, n) or (C, H, W)
-        NaN and infinities are left out.
-    dtype : numpy.dtype, optional
-        Type of the picture, where the sample has been converted.
-
-    Returns
-    -------
-    Statistics
-    """
-    median, sigma, lows, highs = [], [], [], []
-    for channel in sample.reshape(len(sample), -1):
-        values = np.asarray(channel, np.float64)
-        values = values[np.isfinite(values)]
-        if not values.size:
-            values = np.zeros(1)
-        middle = float(np.median(values))
-        median.append(middle)
-        sigma.append(MAD_TO_SIGMA * float(np.median(np.abs(values - middle))))
-        lows.append(values.min())
-        highs.append(values.max())
-    low, high = float(min(lows)), float(max(highs))
-    # Numbers that stand for "no value" (-1e30, say) must not become the black point;
-    # pixels below black are never changed.
-    sound = min(
-        m - _SENTINEL_SIGMA * max(s, 1e-6 * abs(m)) for m, s in zip(median, sigma, strict=True)
-    )
-    low = max(low, sound, -1e200)
-    high = min(high, 1e200)
-    kind = np.dtype(dtype or sample.dtype)
-    black, white = nominal_range(kind, low, high)
-    return Statistics(tuple(median), tuple(sigma), low, high, black, white, kind.name)
 
 
 @dataclass(frozen=True)
@@ -206,9 +128,13 @@ class Stretch:
         """
         out = np.empty(x.shape, np.float32)
         for c in range(len(x)):
-            scale = 1.0 / (self.white[c] - self.black[c])
-            v = np.clip((x[c].astype(np.float64) - self.black[c]) * scale, 0.0, 1.0)
-            out[c] = self._curve(v, c)
+            # Single precision is enough for the model where it holds the input.
+            values = x[c].astype(np.float32 if x.dtype in _SINGLE else np.float64)
+            number = values.dtype.type
+            np.clip(values, number(self.black[c]), number(self.white[c]), out=values)
+            values -= number(self.black[c])
+            values *= number(1.0 / (self.white[c] - self.black[c]))
+            out[c] = self._curve(np.minimum(values, 1, out=values), c)
         return out
 
     def subtract(self, x: np.ndarray, residual: np.ndarray) -> np.ndarray:

@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from nox_runtime.errors import ImageError, OutputError
-from nox_runtime.images import fits, raster
-from nox_runtime.images.base import Sink, Source
+from nox_runtime.images import fits, raster, tiff, xisf
+from nox_runtime.images.base import CachedRows, Sink, Source
+from nox_runtime.images.fits_sink import FitsSink
 
-__all__ = ["Sink", "Source", "create_image", "open_image", "output_ending", "split_ending"]
+__all__ = [
+    "CachedRows", "Sink", "Source", "create_image", "open_image", "output_ending", "readable",
+    "split_ending",
+]  # fmt: skip
 
-_READABLE = fits.ENDINGS + raster.TIFF_ENDINGS + raster.PNG_ENDINGS + raster.JPEG_ENDINGS
+_READABLE = fits.ENDINGS + tiff.ENDINGS + raster.PNG_ENDINGS + raster.JPEG_ENDINGS + xisf.ENDINGS
 _WRITABLE = (
-    tuple(e for e in fits.ENDINGS if not e.endswith((".bz2", ".fz")))
-    + raster.TIFF_ENDINGS
+    tuple(e for e in fits.ENDINGS if not e.endswith(".bz2"))
+    + tiff.ENDINGS
     + raster.PNG_ENDINGS
+    + xisf.ENDINGS
 )
 
 
@@ -28,6 +33,11 @@ def split_ending(path: Path) -> tuple[str, str]:
     return Path(name).stem, Path(name).suffix
 
 
+def readable(path: Path) -> bool:
+    """Whether a file's ending is that of a picture."""
+    return split_ending(path)[1].lower() in _READABLE
+
+
 def output_ending(ending: str) -> str:
     """Ending of a result by default: the input's, or the nearest that can be written."""
     low = ending.lower()
@@ -38,8 +48,16 @@ def output_ending(ending: str) -> str:
     return ending
 
 
-def open_image(path: str | Path) -> Source:
+def open_image(path: str | Path, *, hdu: int | str | None = None, stack: bool = False) -> Source:
     """Open a picture for reading.
+
+    Parameters
+    ----------
+    path : str or Path
+    hdu : int or str, optional
+        Number, from 0, or name of the FITS HDU; by default the first with a picture.
+    stack : bool
+        Whether the planes of a FITS cube are pictures of their own.
 
     Raises
     ------
@@ -62,14 +80,22 @@ def open_image(path: str | Path) -> Source:
         raise ImageError(f"{path}: an empty file; make or fetch it again")
     ending = split_ending(path)[1].lower()
     if ending in fits.ENDINGS or start.startswith(b"SIMPLE  ="):
-        return fits.FitsSource(path)
+        return fits.FitsSource(path, hdu=hdu, stack=stack)
+    if hdu is not None or stack:
+        raise ImageError(
+            f"{path}: is no FITS file, which alone has HDUs and stacks; leave --hdu and --stack out"
+        )
+    if ending in tiff.ENDINGS:
+        return tiff.TiffSource(path)
+    if ending in xisf.ENDINGS:
+        return xisf.XisfSource(path)
     if ending in _READABLE:
         return raster.RasterSource(path)
     raise ImageError(f"{path}: not a picture of a known format; give one of {', '.join(_listed())}")
 
 
 def _listed() -> list[str]:
-    return [".fits (.gz .bz2 .fz)", ".tif", ".png", ".jpg"]
+    return [".fits (.gz .bz2 .fz)", ".tif", ".png", ".jpg", ".xisf"]
 
 
 def create_image(
@@ -106,17 +132,25 @@ def create_image(
     if ending not in _WRITABLE:
         raise OutputError(
             f"{path}: cannot write the format {ending or '(no ending)'!s}; "
-            "name an output ending in .fits, .fits.gz, .tif or .png"
+            "name an output ending in .fits, .fits.gz, .fits.fz, .tif, .png or .xisf"
         )
-    to_fits = ending in fits.ENDINGS
-    if to_fits != isinstance(source, fits.FitsSource):
-        lost = "tags, profile and alpha" if to_fits else "header and other HDUs"
+    if source.stacked and ending not in fits.ENDINGS:
+        raise OutputError(f"{path}: only FITS holds a stack; name an output ending in .fits")
+    kinds = (fits.ENDINGS, tiff.ENDINGS, raster.PNG_ENDINGS, xisf.ENDINGS)
+    home = (fits.FitsSource, tiff.TiffSource, raster.RasterSource, xisf.XisfSource)
+    like = next(kind for kind, names in zip(home, kinds, strict=True) if ending in names)
+    if not isinstance(source, like):
+        lost = {
+            fits.FitsSource: "header and other HDUs", xisf.XisfSource: "properties and keywords"
+        }.get(type(source), "tags, profile and alpha")  # fmt: skip
         note = f"the {lost} of {source.path.name} are not kept in {ending}"
-        if note not in source.notes:
+        if note not in source.notes and not source.path.name.lower().endswith(raster.JPEG_ENDINGS):
             source.notes.append(note)
-    if to_fits:
-        return fits.FitsSink(
-            path, source, cards, history, difference=difference, overwrite=overwrite
-        )
-    note = " ".join(str(cards[k][0]) for k in ("NOXVER", "NOXMODEL") if k in cards)
-    return raster.RasterSink(path, source, f"nox {note}".strip(), overwrite=overwrite)
+    if like is fits.FitsSource:
+        return FitsSink(path, source, cards, history, difference=difference, overwrite=overwrite)
+    if like is raster.RasterSource:
+        return raster.PngSink(path, source, overwrite=overwrite)
+    said = " ".join(str(cards[k][0]) for k in ("NOXVER", "NOXMODEL") if k in cards)
+    if like is xisf.XisfSource:
+        return xisf.XisfSink(path, source, cards, overwrite=overwrite)
+    return tiff.TiffSink(path, source, f"nox {said}".strip(), overwrite=overwrite)

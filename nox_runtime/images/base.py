@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,10 @@ class Source(ABC):
         Type of the values that `read` gives, native byte order.
     bottom_up : bool
         Whether the first row is at the bottom of the display.
+    stacked : bool
+        Whether the channels are pictures of their own, any number of them.
+    costly : bool
+        Whether reading a window means unpacking much more: read through `CachedRows`.
     notes : list of str
         What the user should know.
     """
@@ -33,13 +39,26 @@ class Source(ABC):
     shape: tuple[int, int, int]
     dtype: np.dtype
     bottom_up: bool = False
+    stacked: bool = False
+    costly: bool = False
 
     def __init__(self) -> None:
         self.notes: list[str] = []
 
     @abstractmethod
     def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        """A window, shape (C, y1 - y0, x1 - x0), physical values of type `dtype`."""
+        """A window, shape (C, y1 - y0, x1 - x0), physical values of type `dtype`.
+
+        Several threads may call it at once.
+        """
+
+    def read_planes(self, first: int, last: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """As `read`, of the planes from `first` to before `last` alone."""
+        return self.read(y0, y1, x0, x1)[first:last]
+
+    def wcs(self) -> Any:
+        """The sky coordinates of the pixels, an astropy WCS, or None."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - formats held in memory have nothing to do
         """Let go of the file."""
@@ -50,18 +69,37 @@ class Source(ABC):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def sample(self, limit: int = 4_000_000) -> np.ndarray:
-        """Every n-th row and column, at most about `limit` pixels a channel, (C, h, w)."""
-        _, height, width = self.shape
-        step = max(1, int(np.ceil(np.sqrt(height * width / limit))))
-        if step == 1:
-            return self.read(0, height, 0, width)
-        band = 256 // step * step or step  # few reads: compressed tiles are slow to open
-        rows = [
-            self.read(y, min(y + band, height), 0, width)[:, ::step, ::step]
-            for y in range(0, height, band)
-        ]
-        return np.concatenate(rows, axis=1)
+
+class CachedRows:
+    """Rows of a costly source, each unpacked once.
+
+    A row is kept from its first reading until `forget` is told that it is done with.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._lock = source, threading.RLock()
+        self._first = 0
+        self._rows: np.ndarray | None = None
+
+    def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """As `Source.read`."""
+        with self._lock:
+            width = self._source.shape[2]
+            held = self._rows
+            if held is None or y0 < self._first or y0 > self._first + held.shape[1]:
+                self._first, held = y0, self._source.read(y0, y1, 0, width)
+            elif y1 > self._first + held.shape[1]:
+                new = self._source.read(self._first + held.shape[1], y1, 0, width)
+                held = np.concatenate([held, new], axis=1)
+            self._rows = held
+            return held[:, y0 - self._first : y1 - self._first, x0:x1]
+
+    def forget(self, row: int) -> None:
+        """Rows before this one will not be read again."""
+        with self._lock:
+            if self._rows is not None and row > self._first:
+                self._rows = self._rows[:, row - self._first :].copy()
+                self._first = row
 
 
 class Sink(ABC):
@@ -89,8 +127,8 @@ class Sink(ABC):
         self.temporary = Path(name)
 
     @abstractmethod
-    def write(self, start: int, rows: np.ndarray) -> None:
-        """Take rows of shape (C, n, width), the first of them at row `start`."""
+    def write(self, start: int, rows: np.ndarray, first: int = 0) -> None:
+        """Take rows (C, n, width), the first at row `start`, from plane `first` on."""
 
     def rounded(self, rows: np.ndarray) -> np.ndarray:
         """The rows as they will be read back: scaled files hold only some values."""

@@ -1,9 +1,4 @@
-"""FITS, read and written in windows; every header and every other HDU is kept.
-
-The image's raw values are mapped straight from the file, and the result is the
-file's own bytes with the image's header and pixels replaced: what nox does not
-understand, it copies.
-"""
+"""FITS pictures, read in windows."""
 
 from __future__ import annotations
 
@@ -11,6 +6,7 @@ import bz2
 import gzip
 import shutil
 import tempfile
+import threading
 import warnings
 import weakref
 import zlib
@@ -20,10 +16,10 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from nox_runtime.errors import ImageError, OutputError, reason
-from nox_runtime.images.base import Sink, Source
+from nox_runtime.errors import ImageError, reason
+from nox_runtime.images.base import Source
 from nox_runtime.images.encoding import Encoding
-from nox_runtime.images.header import BLOCK, as_extension, card, edited
+from nox_runtime.images.raw import RawPixels
 
 ENDINGS = tuple(
     base + packed for base in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".bz2", ".fz")
@@ -51,25 +47,35 @@ def _unpacked(path: Path, *, gzipped: bool) -> Path:
     return Path(copy.name)
 
 
-def _axes(header: fits.Header) -> tuple[int, ...] | None:
-    """(C, H, W) of an HDU that holds one mono or RGB picture, else None."""
+def _axes(header: fits.Header, stack: bool) -> tuple[int, int, int] | None:
+    """(C, H, W) of an HDU that holds a mono or RGB picture, or a stack; else None."""
     shape = [int(header[f"NAXIS{i}"]) for i in range(header.get("NAXIS", 0), 0, -1)]
     while len(shape) > 2 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) == 2 and min(shape) > 0:
-        return (1, *shape)
-    if len(shape) == 3 and shape[0] == 3 and min(shape) > 0:
-        return tuple(shape)
+        return (1, shape[0], shape[1])
+    if len(shape) == 3 and (stack or shape[0] == 3) and min(shape) > 0:
+        return (shape[0], shape[1], shape[2])
     return None
 
 
 class FitsSource(Source):
-    """The first picture among a FITS file's HDUs."""
+    """A picture among a FITS file's HDUs.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    path : Path
+    hdu : int or str, optional
+        Its number, from 0, or its EXTNAME; by default the first that holds a picture.
+    stack : bool
+        Whether the planes of a cube are pictures of their own, any number of them.
+    """
+
+    def __init__(self, path: Path, *, hdu: int | str | None = None, stack: bool = False) -> None:
         super().__init__()
-        self.path = Path(path)
+        self.path, self.stacked = Path(path), stack
         self.bottom_up = True
+        self._lock = threading.Lock()
         with open(self.path, "rb") as stream:
             start = stream.read(3)
         packed = start.startswith(b"\x1f\x8b") or start == b"BZh"
@@ -77,10 +83,11 @@ class FitsSource(Source):
         if packed:  # gone with this object, whatever happens
             self._cleaned = weakref.finalize(self, self.plain.unlink, missing_ok=True)
         self._hdus: fits.HDUList | None = None
+        self._raw: RawPixels | None = None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # truncated and odd files are judged below
-                self._open()
+                self._open(hdu)
         except BaseException as error:
             self.close()
             if isinstance(error, ImageError) or not isinstance(error, Exception):
@@ -90,11 +97,10 @@ class FitsSource(Source):
                 "check that it is complete"
             ) from error
 
-    def _open(self) -> None:
-        # Pixels are mapped below; memmap=True would refuse scaled compressed ones.
+    def _open(self, wanted: int | str | None) -> None:
+        # Pixels are read below; memmap=True would refuse scaled compressed ones.
         self._hdus = fits.open(self.plain, memmap=False, lazy_load_hdus=False)
-        self.index, axes = self._find()
-        self.shape = (axes[0], axes[1], axes[2])
+        self.index, self.shape = self._find(wanted)
         hdu = self._hdus[self.index]
         self.header: fits.Header = hdu.header
         info = self._hdus.fileinfo(self.index)
@@ -106,7 +112,7 @@ class FitsSource(Source):
                 "debayer it first, its stars are not whole yet"
             )
         self.bottom_up = str(self.header.get("ROWORDER", "")).upper().strip() != "TOP-DOWN"
-        self.compressed = isinstance(hdu, fits.CompImageHDU)
+        self.compressed = self.costly = isinstance(hdu, fits.CompImageHDU)
         # Whether fpack made this file of one whose first HDU was the picture.
         self.wrapped = (
             self.compressed
@@ -129,15 +135,29 @@ class FitsSource(Source):
                 f"{self.path}: truncated (its header promises {need} bytes of pixels); "
                 "make or fetch the file again"
             )
-        self._raw = np.memmap(self.plain, raw, "r", offset=self.data_location, shape=self.shape)
+        self._raw = RawPixels(self.plain, self.data_location, raw, self.shape)
 
-    def _find(self) -> tuple[int, tuple[int, ...]]:
+    def _candidates(self, wanted: int | str | None) -> list[tuple[int, Any]]:
+        """Number and HDU of those that may hold the picture."""
         assert self._hdus is not None
+        there = list(enumerate(self._hdus))
+        if wanted is None:
+            return there
+        if str(wanted).lstrip("-").isdigit():
+            chosen = [pair for pair in there if pair[0] == int(wanted)]
+        else:
+            chosen = [pair for pair in there if pair[1].name == str(wanted).upper()]
+        if not chosen:
+            names = ", ".join(f"{i} ({hdu.name or 'unnamed'})" for i, hdu in there)
+            raise ImageError(f"{self.path}: has no HDU {wanted}; it has {names}")
+        return chosen[:1]
+
+    def _find(self, wanted: int | str | None) -> tuple[int, tuple[int, int, int]]:
         seen = []
-        for i, hdu in enumerate(self._hdus):
+        for i, hdu in self._candidates(wanted):
             if not getattr(hdu, "is_image", False):
                 continue
-            axes = _axes(hdu.header)
+            axes = _axes(hdu.header, self.stacked)
             if axes is not None:
                 if i:
                     self.notes.append(f"the picture is HDU {i} ({hdu.name or 'unnamed'})")
@@ -149,6 +169,12 @@ class FitsSource(Source):
             raise ImageError(
                 f"{self.path}: holds no mono or RGB picture (only {', '.join(seen)}); "
                 "give one with axes W x H or W x H x 3"
+                + (", or --stack for each plane by itself" if not self.stacked else "")
+            )
+        if wanted is not None:
+            raise ImageError(
+                f"{self.path}: HDU {wanted} holds no image data; leave --hdu out for the first "
+                "that does"
             )
         raise ImageError(
             f"{self.path}: a FITS file without image data; give one that holds a picture"
@@ -156,223 +182,44 @@ class FitsSource(Source):
 
     def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """See `Source.read`."""
-        if not self.compressed:
-            return self.encoding.decode(np.asarray(self._raw[:, y0:y1, x0:x1]))
+        return self.read_planes(0, self.shape[0], y0, y1, x0, x1)
+
+    def read_planes(self, first: int, last: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """As `read`, of some planes alone."""
+        if self._raw is not None:
+            return self.encoding.decode(self._raw.read(y0, y1, x0, x1, first, last))
         try:
-            return self._unpack(y0, y1, x0, x1)
+            return self._unpack(first, last, y0, y1, x0, x1)
         except Exception as error:  # the codecs share no exception of their own
             raise ImageError(
                 f"{self.path}: its compressed pixels are damaged ({reason(error)}); "
                 "make or fetch the file again"
             ) from error
 
-    def _unpack(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        lead = (0,) * (self.header["NAXIS"] - (2 if self.shape[0] == 1 else 3))
-        if self.shape[0] == 1:
-            return np.asarray(self._section[(*lead, slice(y0, y1), slice(x0, x1))])[None].astype(
-                self.dtype
-            )
-        return np.asarray(self._section[(*lead, slice(0, 3), slice(y0, y1), slice(x0, x1))]).astype(
-            self.dtype
-        )
+    def _unpack(self, first: int, last: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        axes = int(self.header["NAXIS"])
+        window = (slice(first, last), slice(y0, y1), slice(x0, x1))[-axes:]
+        with self._lock:  # astropy's sections share one file
+            values = np.asarray(self._section[(*(0,) * (axes - 3), *window)])
+        return values.reshape(last - first, y1 - y0, x1 - x0).astype(self.dtype)
+
+    def wcs(self) -> Any:
+        """See `Source.wcs`."""
+        from astropy.wcs import WCS
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # astropy mends dates and units aloud
+            try:
+                made = WCS(self.header)
+            except Exception:  # a damaged WCS is none
+                return None
+        return made if made.has_celestial else None
 
     def close(self) -> None:
         """Let go of the file; delete an unpacked copy."""
-        if hasattr(self, "_raw"):
-            del self._raw
+        if self._raw is not None:
+            self._raw.close()
         if self._hdus is not None:
             self._hdus.close()
         if hasattr(self, "_cleaned"):
             self._cleaned()
-
-
-def _fresh_header(shape: tuple[int, int, int]) -> fits.Header:
-    header = fits.Header()
-    header["SIMPLE"] = (True, "conforms to FITS standard")
-    header["BITPIX"] = 8
-    sides = shape[:0:-1] if shape[0] == 1 else shape[::-1]
-    header["NAXIS"] = len(sides)
-    for i, side in enumerate(sides):
-        header[f"NAXIS{i + 1}"] = side
-    return header
-
-
-class FitsSink(Sink):
-    """A FITS file like `source`'s with other pixels, or a new one.
-
-    Parameters
-    ----------
-    path : Path
-    source : Source
-        Its header and other HDUs are kept if it is FITS.
-    difference : bool
-        Whether the rows are a difference of pictures like `source`: a scaled file's
-        integers may not reach 0, so its differences are written as floats.
-    cards : dict of str to (value, comment)
-        Added to the header.
-    history : list of str
-    overwrite : bool
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        source: Source,
-        cards: dict[str, tuple[Any, str]],
-        history: list[str],
-        *,
-        difference: bool,
-        overwrite: bool,
-    ) -> None:
-        super().__init__(path, overwrite=overwrite)
-        try:
-            self._create(source, difference, cards, history)
-        except BaseException as error:
-            self.abandon()
-            if not isinstance(error, OSError):
-                raise
-            raise OutputError(
-                f"{self.path}: cannot be written ({error.strerror or error}); "
-                "free some space or choose another folder with -o"
-            ) from error
-
-    def _create(
-        self,
-        source: Source,
-        difference: bool,
-        cards: dict[str, tuple[Any, str]],
-        history: list[str],
-    ) -> None:
-        like = source if isinstance(source, FitsSource) else None
-        self.flip = like is None and not source.bottom_up
-        self.height = source.shape[1]
-        self.encoding = like.encoding if like else Encoding.for_dtype(source.dtype)
-        if difference and self.encoding.scaled:
-            self.encoding = Encoding.for_dtype(source.dtype)
-        header = like.header if like else _fresh_header(source.shape)
-        # fpack puts a bare HDU before a compressed primary one; funpack drops it again.
-        unwrapped = like is not None and like.wrapped
-        self.index = 0 if unwrapped or not like else like.index
-        if like and not like.compressed:
-            with open(like.plain, "rb") as old:
-                old.seek(like.header_location)
-                raw = old.read(like.data_location - like.header_location)
-        else:
-            if like and "SIMPLE" in header and not unwrapped:
-                header = as_extension(header)
-            raw = header.tostring().encode("ascii", "replace")
-        self.checksums = "CHECKSUM" in header or "DATASUM" in header
-        changes = _changes(header, self.encoding, like)
-        changes |= {key: card(key, value, comment) for key, (value, comment) in cards.items()}
-        text = edited(raw, changes, [card("HISTORY", line[:72]) for line in history])
-        size = int(np.prod(source.shape)) * self.encoding.raw_dtype.itemsize
-        with open(self.temporary, "wb") as out:
-            if like and not unwrapped:
-                with open(like.plain, "rb") as old:
-                    _copy(old, out, like.header_location)
-            self._header, self._data = out.tell(), out.tell() + len(text)
-            out.write(text)
-            _reserve(out, -(-size // BLOCK) * BLOCK)
-            if like:
-                with open(like.plain, "rb") as old:
-                    old.seek(like.data_location + like.data_span)
-                    shutil.copyfileobj(old, out, 1 << 20)
-        self._pixels: np.memmap | None = np.memmap(
-            self.temporary, self.encoding.raw_dtype, "r+", offset=self._data, shape=source.shape
-        )
-
-    def rounded(self, rows: np.ndarray) -> np.ndarray:
-        """See `Sink.rounded`."""
-        if not self.encoding.scaled:
-            return rows
-        return self.encoding.decode(self.encoding.encode(rows))
-
-    def write(self, start: int, rows: np.ndarray) -> None:
-        """See `Sink.write`."""
-        assert self._pixels is not None
-        raw, stop = self.encoding.encode(rows), start + rows.shape[1]
-        if self.flip:
-            self._pixels[:, self.height - stop : self.height - start] = raw[:, ::-1]
-        else:
-            self._pixels[:, start:stop] = raw
-
-    def _complete(self) -> None:
-        assert self._pixels is not None
-        self._pixels.flush()
-        self._pixels = None
-        if self.checksums:
-            self._write_checksum()
-        if self.path.name.lower().endswith(".gz"):
-            packed = self.temporary.with_suffix(".gz.part")
-            try:
-                with open(self.temporary, "rb") as plain, gzip.open(packed, "wb", 6) as out:
-                    shutil.copyfileobj(plain, out, 1 << 20)
-                packed.replace(self.temporary)
-            except BaseException:
-                packed.unlink(missing_ok=True)
-                raise
-
-    def _write_checksum(self) -> None:
-        """Make CHECKSUM and DATASUM anew, in this header alone."""
-        with open(self.temporary, "rb") as file:
-            file.seek(self._header)
-            raw = file.read(self._data - self._header)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with fits.open(
-                self.temporary, memmap=True, do_not_scale_image_data=True,
-                disable_image_compression=True,
-            ) as hdus:  # fmt: skip
-                hdu = hdus[self.index]
-                as_it_stands = hdu.header.tostring().encode("ascii", "replace") == raw
-                hdu.add_checksum()
-                if not as_it_stands:  # astropy's sum is that of a mended header: undefined
-                    hdu.header["CHECKSUM"] = ""
-                sums = hdu.header.cards["CHECKSUM"], hdu.header.cards["DATASUM"]
-        new = edited(raw, {c.keyword: c.image.encode("ascii") for c in sums}, [])
-        with open(self.temporary, "r+b") as file:
-            file.seek(self._header)
-            file.write(new)
-
-    def abandon(self) -> None:
-        """Remove the temporary file."""
-        self._pixels = None
-        super().abandon()
-
-
-def _copy(old: Any, out: Any, length: int) -> None:
-    while length > 0:
-        block = old.read(min(length, 1 << 20))
-        if not block:
-            return
-        out.write(block)
-        length -= len(block)
-
-
-def _reserve(out: Any, length: int) -> None:
-    """Write zeros: a file with holes would end a full disk's program by a bus error."""
-    zeros = bytes(1 << 20)
-    while length > 0:
-        length -= out.write(zeros[: min(length, len(zeros))])
-
-
-def _changes(
-    header: fits.Header, encoding: Encoding, like: FitsSource | None
-) -> dict[str, bytes | None]:
-    """The structural cards that an encoding needs and a header has not."""
-    changes: dict[str, bytes | None] = {}
-    if header["BITPIX"] != encoding.bitpix:
-        changes["BITPIX"] = card("BITPIX", encoding.bitpix, header.comments["BITPIX"])
-    for key, value, plain in (("BSCALE", encoding.bscale, 1), ("BZERO", encoding.bzero, 0)):
-        if float(header.get(key, plain)) != value:
-            number = int(value) if value == int(value) else value
-            changes[key] = card(key, number)
-    had_blank = like is not None and (like.compressed or like.encoding.blank is not None)
-    if had_blank and encoding.blank is None:
-        changes["BLANK"] = None
-    if like and like.compressed:
-        changes |= dict.fromkeys(("ZQUANTIZ", "ZDITHER0", "ZBLANK"))
-    if "CHECKSUM" in header or "DATASUM" in header:
-        changes["CHECKSUM"] = card("CHECKSUM", "0" * 16, "HDU checksum")
-        changes["DATASUM"] = card("DATASUM", "0" * 10, "data unit checksum")
-    return changes

@@ -1,18 +1,16 @@
-"""TIFF, PNG and JPEG: held in memory, written with the tags they came with."""
+"""PNG and JPEG: held in memory, written with the chunks they came with."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nox_runtime.errors import ImageError, OutputError, reason
 from nox_runtime.images.base import Sink, Source
 
-TIFF_ENDINGS = (".tif", ".tiff")
 PNG_ENDINGS = (".png",)
 JPEG_ENDINGS = (".jpg", ".jpeg")
 #: Chunks of a PNG that say how to show it or who made it (PNG 1.2, 4.2).
@@ -21,15 +19,14 @@ _PNG_KEPT = (b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"pHYs", b"tEXt", b"zTXt", b"iT
 
 @dataclass
 class Extras:
-    """What a raster file carries besides colour: alpha, and its format's own tags."""
+    """What a PNG or JPEG file carries besides colour."""
 
     alpha: np.ndarray | None = None
-    tiff: dict[str, Any] = field(default_factory=dict)
     png_chunks: list[bytes] = field(default_factory=list)
 
 
 class RasterSource(Source):
-    """A TIFF, PNG or JPEG picture."""
+    """A PNG or JPEG picture."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -37,12 +34,7 @@ class RasterSource(Source):
         self.extras = Extras()
         name = self.path.name.lower()
         try:
-            if name.endswith(TIFF_ENDINGS):
-                pixels = self._read_tiff()
-            elif name.endswith(PNG_ENDINGS):
-                pixels = self._read_png()
-            else:
-                pixels = self._read_jpeg()
+            pixels = self._read_png() if name.endswith(PNG_ENDINGS) else self._read_jpeg()
         except (ImageError, OSError):
             raise
         except Exception as error:  # the decoders share no exception of their own
@@ -62,28 +54,6 @@ class RasterSource(Source):
         self.pixels = np.moveaxis(pixels, -1, 0)
         self.shape = (self.pixels.shape[0], self.pixels.shape[1], self.pixels.shape[2])
         self.dtype = self.pixels.dtype.newbyteorder("=")
-
-    def _read_tiff(self) -> np.ndarray:
-        import tifffile
-
-        with tifffile.TiffFile(self.path) as file:
-            pages = [p for p in file.pages if not p.is_reduced]  # type: ignore[union-attr]
-            if not pages:
-                raise ValueError("no page in it")
-            if len(pages) != 1:
-                raise ImageError(
-                    f"{self.path}: holds {len(pages)} pages; split it and give one page a file"
-                )
-            page: Any = pages[0]
-            pixels = page.asarray()
-            if page.axes.startswith("S"):
-                pixels = np.moveaxis(pixels, 0, -1)
-            if str(page.photometric.name) not in ("MINISBLACK", "RGB"):
-                raise ImageError(
-                    f"{self.path}: colours are {page.photometric.name}; save it as RGB or grey"
-                )
-            self.extras.tiff = _tiff_tags(file, page)
-        return np.asarray(pixels)
 
     def _read_png(self) -> np.ndarray:
         import imagecodecs
@@ -111,33 +81,6 @@ class RasterSource(Source):
         return np.ascontiguousarray(self.pixels[:, y0:y1, x0:x1]).astype(self.dtype, copy=False)
 
 
-def _tiff_tags(file: Any, page: Any) -> dict[str, Any]:
-    """The arguments that make tifffile write a page like this one."""
-    tags: dict[str, Any] = {"bigtiff": file.is_bigtiff, "byteorder": file.byteorder}
-    tags["planarconfig"] = page.planarconfig.name if page.samplesperpixel > 1 else None
-    if page.compression.name in ("ADOBE_DEFLATE", "DEFLATE", "LZW"):
-        tags["compression"] = "ADOBE_DEFLATE" if "DEFLATE" in page.compression.name else "LZW"
-    found = page.tags
-    if page.extrasamples:
-        tags["extrasamples"] = [int(e) for e in page.extrasamples]
-    if page.description:
-        tags["description"] = page.description.encode("utf-8", "replace")
-    if "XResolution" in found and "YResolution" in found:
-        tags["resolution"] = (found["XResolution"].value, found["YResolution"].value)
-        tags["resolutionunit"] = (
-            int(found["ResolutionUnit"].value) if "ResolutionUnit" in found else 2
-        )
-    if "InterColorProfile" in found:
-        tags["iccprofile"] = bytes(found["InterColorProfile"].value)
-    kept = []
-    for name in ("Make", "Model", "Artist", "Copyright", "DateTime", "XMP", "Orientation"):
-        if name in found:
-            tag = found[name]
-            kept.append((tag.code, int(tag.dtype), tag.count, tag.value, True))
-    tags["extratags"] = kept
-    return tags
-
-
 def _png_chunk(name: bytes, block: bytes) -> bytes:
     checksum = zlib.crc32(name + block).to_bytes(4, "big")
     return len(block).to_bytes(4, "big") + name + block + checksum
@@ -153,24 +96,21 @@ def _png_chunks(data: bytes) -> list[bytes]:
     return chunks
 
 
-class RasterSink(Sink):
-    """A TIFF or PNG file with the tags of `source`, written when all rows are there."""
+class PngSink(Sink):
+    """A PNG file with the chunks of `source`, written when all rows are there."""
 
-    def __init__(self, path: Path, source: Source, note: str, *, overwrite: bool) -> None:
-        dtype = source.dtype
-        self.is_png = Path(path).name.lower().endswith(PNG_ENDINGS)
-        if self.is_png and dtype not in (np.uint8, np.uint16):
+    def __init__(self, path: Path, source: Source, *, overwrite: bool) -> None:
+        if source.dtype not in (np.uint8, np.uint16):
             raise OutputError(
-                f"{path}: PNG holds 8 or 16 bit integers, the picture is {dtype}; "
+                f"{path}: PNG holds 8 or 16 bit integers, the picture is {source.dtype}; "
                 "name an output ending in .fits or .tif"
             )
         super().__init__(path, overwrite=overwrite)
         self.flip = source.bottom_up
-        self.note = note
         self.extras = source.extras if isinstance(source, RasterSource) else Extras()
-        self.pixels = np.zeros(source.shape, dtype)
+        self.pixels = np.zeros(source.shape, source.dtype)
 
-    def write(self, start: int, rows: np.ndarray) -> None:
+    def write(self, start: int, rows: np.ndarray, first: int = 0) -> None:
         """See `Sink.write`."""
         stop, height = start + rows.shape[1], self.pixels.shape[1]
         if self.flip:
@@ -179,39 +119,14 @@ class RasterSink(Sink):
             self.pixels[:, start:stop] = rows
 
     def _complete(self) -> None:
+        import imagecodecs
+
         planes = np.moveaxis(self.pixels, 0, -1)
         if self.extras.alpha is not None and self.extras.alpha.dtype == planes.dtype:
             planes = np.concatenate([planes, self.extras.alpha[:, :, None]], axis=2)
         if planes.shape[2] == 1:
             planes = planes[:, :, 0]
-        if self.is_png:
-            self._write_png(np.ascontiguousarray(planes))
-        else:
-            self._write_tiff(planes)
-
-    def _write_png(self, planes: np.ndarray) -> None:
-        import imagecodecs
-
-        first, *rest = _png_chunks(bytes(imagecodecs.png_encode(planes, level=6)))
+        data = imagecodecs.png_encode(np.ascontiguousarray(planes), level=6)
+        first, *rest = _png_chunks(bytes(data))
         parts = [b"\x89PNG\r\n\x1a\n", first, *self.extras.png_chunks, *rest]
         self.temporary.write_bytes(b"".join(parts))
-
-    def _write_tiff(self, planes: np.ndarray) -> None:
-        import tifffile
-
-        tags = dict(self.extras.tiff)
-        planar = tags.pop("planarconfig", None)
-        if planes.ndim == 3:
-            tags["photometric"] = "rgb" if planes.shape[2] > 2 else "minisblack"
-            tags["planarconfig"] = planar or "CONTIG"
-            if planes.shape[2] in (2, 4):
-                tags.setdefault("extrasamples", ["UNASSALPHA"])
-            else:
-                tags.pop("extrasamples", None)
-            if tags["planarconfig"] == "SEPARATE":
-                planes = np.moveaxis(planes, -1, 0)
-        else:
-            tags["photometric"] = "minisblack"
-        if "compression" in tags:
-            tags["predictor"] = planes.dtype.kind in "ui"
-        tifffile.imwrite(self.temporary, planes, software=self.note, metadata=None, **tags)

@@ -16,13 +16,15 @@ def _whole(picture: np.ndarray, tile: int, channels: int = 3) -> np.ndarray:
     layout = Layout(channels, 32, 32, tile)
     out = np.full(picture.shape, np.nan, np.float32)
     steps = list(iter_residual(read, picture.shape, StandIn(), layout))
-    for i, step in enumerate(steps):
-        assert (step.done, step.total) == (i + 1, len(steps))
+    numbers = [step.done for step in steps]
+    assert numbers == sorted(numbers)
+    assert set(numbers) == set(range(1, count_tiles(*picture.shape[1:], layout) + 1))
+    for step in steps:
+        assert step.total == numbers[-1]
         if step.residual is not None:
             rows = slice(step.start, step.start + step.residual.shape[1])
             assert np.isnan(out[:, rows]).all()
             out[:, rows] = step.residual
-    assert len(steps) == count_tiles(*picture.shape[1:], layout)
     return out
 
 

@@ -1,0 +1,98 @@
+"""XISF, PixInsight's format, held in memory; needs the extra ``xisf``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nox_runtime.errors import ImageError, NoxError, OutputError, reason
+from nox_runtime.images.base import Sink, Source
+
+ENDINGS = (".xisf",)
+_INSTALL = "pip install 'astronox[xisf]'"
+
+
+def _library(path: Path, kind: type[NoxError]) -> Any:
+    try:
+        from xisf import XISF
+    except ImportError as error:
+        raise kind(
+            f"{path}: XISF needs a package of its own; install it with {_INSTALL}"
+        ) from error
+    return XISF
+
+
+class XisfSource(Source):
+    """The first image of an XISF file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = Path(path)
+        library = _library(self.path, ImageError)
+        try:
+            file = library(str(self.path))
+            images = file.get_images_metadata()
+            pixels = np.asarray(file.read_image(0))
+            self.image_metadata: dict[str, Any] = images[0]
+            self.file_metadata: dict[str, Any] = file.get_file_metadata()
+        except Exception as error:  # the library has no exception of its own
+            raise ImageError(
+                f"{self.path}: not a readable XISF file ({reason(error)}); check it"
+            ) from error
+        if len(images) > 1:
+            self.notes.append(f"the first of {len(images)} images; the others are not kept")
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, None]
+        if pixels.shape[2] not in (1, 3) or pixels.dtype.kind not in "uif":
+            raise ImageError(
+                f"{self.path}: {pixels.shape[2]} channels of {pixels.dtype}; "
+                "give a mono or RGB picture of integers or floats"
+            )
+        self.pixels = np.moveaxis(pixels, -1, 0)
+        self.shape = (self.pixels.shape[0], self.pixels.shape[1], self.pixels.shape[2])
+        self.dtype = self.pixels.dtype.newbyteorder("=")
+
+    def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """See `Source.read`."""
+        return np.ascontiguousarray(self.pixels[:, y0:y1, x0:x1]).astype(self.dtype, copy=False)
+
+
+class XisfSink(Sink):
+    """An XISF file with the keywords and properties of `source`."""
+
+    def __init__(
+        self, path: Path, source: Source, cards: dict[str, tuple[Any, str]], *, overwrite: bool
+    ) -> None:
+        self._library = _library(Path(path), OutputError)
+        if source.dtype not in (np.uint8, np.uint16, np.uint32, np.float32, np.float64):
+            raise OutputError(
+                f"{path}: XISF does not hold {source.dtype}; name an output ending in .fits"
+            )
+        super().__init__(path, overwrite=overwrite)
+        self.flip = source.bottom_up
+        self.pixels = np.zeros(source.shape, source.dtype)
+        like = source if isinstance(source, XisfSource) else None
+        self._image: dict[str, Any] = dict(like.image_metadata) if like else {}
+        keywords = dict(self._image.get("FITSKeywords", {}))
+        for key, (value, comment) in cards.items():
+            text = f"'{value}'" if isinstance(value, str) else str(value)
+            keywords[key] = [{"value": text, "comment": comment}]
+        self._image["FITSKeywords"] = keywords
+        self._file: dict[str, Any] = dict(like.file_metadata) if like else {}
+
+    def write(self, start: int, rows: np.ndarray, first: int = 0) -> None:
+        """See `Sink.write`."""
+        stop, height = start + rows.shape[1], self.pixels.shape[1]
+        if self.flip:
+            self.pixels[:, height - stop : height - start] = rows[:, ::-1]
+        else:
+            self.pixels[:, start:stop] = rows
+
+    def _complete(self) -> None:
+        planes = np.ascontiguousarray(np.moveaxis(self.pixels, 0, -1))
+        self._library.write(
+            str(self.temporary), planes, creator_app="nox",
+            image_metadata=self._image, xisf_metadata=self._file,
+        )  # fmt: skip

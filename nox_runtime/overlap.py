@@ -1,0 +1,71 @@
+"""Work in a thread of its own, some items ahead, in the same order."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: Seconds after which a waiting thread looks whether it is still wanted; signals and
+#: cancelling are no slower than this.
+_LOOK = 0.2
+
+
+def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+    """The same items, made in another thread while the last one is being used.
+
+    An exception comes out where its item would have.  Closing this generator stops the
+    thread after the item it is at, and closes `items` there.
+
+    Parameters
+    ----------
+    items : iterator
+    depth : int
+        How many finished items may wait.
+    """
+    waiting: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(kind: str, item: T | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                waiting.put((kind, item), timeout=_LOOK)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as error:  # handed to whoever waits for the item
+            put("error", error)
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+
+    thread = threading.Thread(target=work, name="nox-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                kind, item = waiting.get(timeout=_LOOK)
+            except queue.Empty:
+                continue
+            if kind == "end":
+                return
+            if kind == "error":
+                assert isinstance(item, BaseException)
+                raise item
+            yield item  # type: ignore[misc]
+            del item
+    finally:
+        stop.set()
+        thread.join()
