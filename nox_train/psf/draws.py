@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from nox_train.psf.colour import dispersion
-from nox_train.psf.optics import RGB_WAVELENGTHS_UM, Optics
+from nox_train.psf.optics import LINES_UM, RGB_WAVELENGTHS_UM, Optics
 from nox_train.psf.scatter import Halo
 from nox_train.psf.zernike import ZERNIKE
 
-#: Emission lines of sulphur II, hydrogen alpha and oxygen III, in micrometres.
-NARROWBAND_UM = (0.6724, 0.6563, 0.5007)
 #: Sets of filters of the Webb and the Hubble telescope, in micrometres, red first.
 WEBB_UM = ((4.44, 2.77, 1.50), (4.44, 3.35, 2.00), (2.00, 1.50, 0.90), (4.70, 4.44, 3.35))
 HUBBLE_UM = ((0.814, 0.606, 0.435), (1.60, 1.25, 1.05), (0.658, 0.606, 0.502))
@@ -28,10 +26,10 @@ def _filters(rng: np.random.Generator, mono: bool) -> dict[str, Any]:
     """Passbands: a colour camera's, three narrow ones, luminance or one narrow one."""
     if mono:
         line = rng.random() < 0.4
-        wavelength = float(rng.choice(NARROWBAND_UM)) if line else 0.55
+        wavelength = LINES_UM[str(rng.choice(list(LINES_UM)))] if line else 0.55
         return {"wavelengths_um": (wavelength,) * 3, "bandwidth": (0.01 if line else 0.5,) * 3}
     if rng.random() < 0.12:
-        return {"wavelengths_um": NARROWBAND_UM, "bandwidth": (0.01,) * 3}
+        return {"wavelengths_um": tuple(LINES_UM.values()), "bandwidth": (0.01,) * 3}
     return {
         "wavelengths_um": RGB_WAVELENGTHS_UM,
         "bandwidth": _three(rng.uniform(0.14, 0.24, 3)),

@@ -16,6 +16,8 @@ from nox_train.psf.seeing import kolmogorov_otf, moffat, moffat_samples
 
 #: Effective wavelengths of red, green and blue camera filters, in micrometres.
 RGB_WAVELENGTHS_UM = (0.610, 0.530, 0.465)
+#: Emission lines of narrowband filters, in micrometres: sulphur II, hydrogen alpha, oxygen III.
+LINES_UM = {"S": 0.6724, "H": 0.6563, "O": 0.5007}
 #: What a round aperture is made of.
 _ROUND = (
     "obstruction", "vanes", "vane_width", "vane_angle", "vane_bend", "vane_offset", "blades",
@@ -135,6 +137,16 @@ class Optics:
     def at(self, x: float, y: float) -> Optics:
         """The same optics at another place of the frame (-1 to 1 along both axes)."""
         return replace(self, position=(float(x), float(y)))
+
+    def through(self, palette: str, bandwidth: float = 0.01) -> Optics:
+        """The same optics behind narrowband filters, as "SHO" or "HOO"; one letter is mono.
+
+        Spikes and rings are then beaded, and their sizes are those of the lines.
+        """
+        if len(palette) not in (1, 3) or set(palette) - set(LINES_UM):
+            raise ValueError(f"palette is {palette!r}; it must be one or three letters of S, H, O")
+        a, b, c = (LINES_UM[line] for line in (palette if len(palette) == 3 else 3 * palette))
+        return replace(self, wavelengths_um=(a, b, c), bandwidth=(bandwidth,) * 3)
 
     def local_aberrations(self) -> list[dict[str, float]]:
         """Wavefront error of each channel at `position`, by Zernike term.

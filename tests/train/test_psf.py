@@ -300,6 +300,22 @@ def test_replicas_outside_the_grid_are_left_out() -> None:
     assert psf.colour_psf(optics, 256)[1, 128, 188] > psf.colour_psf(QUIET, 256)[1, 128, 188] * 10
 
 
+def test_narrowband_spikes_are_as_long_as_their_lines() -> None:
+    optics = replace(QUIET, fwhm=1.5, lambda_over_d=1.2, vanes=2, vane_width=0.025)
+    sulphur, hydrogen, oxygen = psf.colour_psf(optics.through("SHO"), 256)
+
+    def end(image: np.ndarray) -> int:
+        beside = image[128 + 25 : 128 + 90, 127:130].sum(axis=1)
+        return 25 + int(beside[: int(np.argmax(beside < 0.02 * beside[0])) + 12].argmin())
+
+    assert end(hydrogen) == pytest.approx(1.2 / 0.025, abs=2)
+    assert end(oxygen) / end(hydrogen) == pytest.approx(0.5007 / 0.6563, abs=0.05)
+    assert end(sulphur) >= end(hydrogen)
+    assert optics.through("H").wavelengths_um == (0.6563,) * 3
+    with pytest.raises(ValueError, match="palette is 'RGB'; it must be one or three letters"):
+        optics.through("RGB")
+
+
 def test_no_such_seeing_is_refused() -> None:
     with pytest.raises(ValueError, match="seeing is 'fog'; it must be 'moffat' or 'kolmogorov'"):
         psf.colour_psf(Optics(seeing="fog"), 64)
