@@ -124,7 +124,7 @@ def make(
     picture : ndarray, shape (3, size, size), float32, values 0 to 1
     parameters : dict
         All that was drawn; ``picture``: the file's name or '', ``objects``: of
-        `add_objects`.
+        `add_objects`, ``seeing``: the objects' FWHM in pixels, None without any.
     """
     facts: dict = {"picture": ""}
     picture = None
@@ -135,4 +135,5 @@ def make(
         picture, invented = _invented(size, rng, None)
         facts |= invented
     picture, facts["objects"] = add_objects(picture, rng, mode=mode, seeing=seeing)
+    facts["seeing"] = facts["objects"][0]["seeing"] if facts["objects"] else None
     return picture, facts

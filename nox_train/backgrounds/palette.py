@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Effective wavelengths of the red, green and blue filters, in nanometres.
-WAVELENGTHS = (620.0, 535.0, 460.0)
+from nox_train.colours import blackbody_rgb
+
 #: White balance: a star of the Sun's temperature (in kelvin) is white.
 WHITE = 5772.0
-#: Second radiation constant, h c / k, in nanometre kelvin.
-_C2 = 1.438777e7
 #: Extinction in red, green and blue over that in green: the mean law of R_V = 3.1
 #: (Cardelli, Clayton & Mathis 1989, ApJ 345, 245).
 EXTINCTION = (0.85, 1.0, 1.21)
@@ -51,7 +49,7 @@ class Palette:
 
     def continuum(self, temperature: float) -> np.ndarray:
         """RGB of a blackbody (kelvin), mean 1; all but grey in narrowband."""
-        rgb = blackbody(temperature)
+        rgb = blackbody_rgb(np.array([temperature]), white=WHITE)[:, 0]
         if self.name in ("HOO", "SHO"):
             rgb = 1 + 0.25 * (rgb - 1)
         elif self.name == "mono":
@@ -70,13 +68,3 @@ def random_palette(rng: np.random.Generator) -> Palette:
         return Palette(name)
     red, green, blue = np.exp(rng.normal(0.0, 0.08, 3))
     return Palette(name, (float(red), float(green), float(blue)))
-
-
-def blackbody(temperature: float) -> np.ndarray:
-    """Planck's law in the three filters, white-balanced on the Sun; mean 1.
-
-    ``B = 1 / (exp(c2 / (lambda T)) - 1)``, divided by that of `WHITE`.
-    """
-    wave = np.array(WAVELENGTHS)
-    rgb = np.expm1(_C2 / (wave * WHITE)) / np.expm1(_C2 / (wave * temperature))
-    return np.asarray(rgb / rgb.mean())

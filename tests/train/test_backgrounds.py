@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nox_train import backgrounds
 from nox_train.backgrounds import galaxies, objects, passing, profiles
 from nox_train.backgrounds.canvas import Canvas, blurred, polar
-from nox_train.backgrounds.palette import Palette, blackbody
+from nox_train.backgrounds.palette import Palette
 
 SKY = np.full((3, 192, 192), 0.12, np.float32)
 ALL_KINDS = [*objects.KINDS, "small galaxies", "marks"]
@@ -138,12 +138,15 @@ def test_seeing_has_its_width_and_keeps_the_light() -> None:
         assert 2 * right == pytest.approx(fwhm, rel=0.12)
 
 
-def test_blackbodies_have_the_colour_of_their_temperature() -> None:
-    np.testing.assert_allclose(blackbody(5772), 1)
-    ratio = [blackbody(t)[2] / blackbody(t)[0] for t in (3000, 5000, 8000, 20000)]
+def test_continuum_has_the_colour_of_its_temperature() -> None:
+    broad, narrow = Palette("broadband"), Palette("SHO")
+    np.testing.assert_allclose(broad.continuum(5772), 1)
+    ratio = [broad.continuum(t)[2] / broad.continuum(t)[0] for t in (3000, 5000, 8000, 20000)]
     assert np.all(np.diff(ratio) > 0)
-    # Planck's law at 460 over 620 nm, 3000 K over 5772 K.
-    assert ratio[0] == pytest.approx(0.2736, rel=0.02)
+    assert ratio[0] < 0.4
+    # Through narrow filters of lines it is all but grey.
+    assert abs(narrow.continuum(3000)[2] - 1) < 0.3 * abs(broad.continuum(3000)[2] - 1)
+    np.testing.assert_array_equal(Palette("mono").continuum(3000), 1)
 
 
 @settings(max_examples=60, deadline=None)

@@ -119,6 +119,7 @@ def test_made_backgrounds_report_what_they_hold(tmp_path) -> None:  # type: igno
     assert made.shape == (3, 96, 96)
     assert facts["picture"] == ""
     assert facts["family"] in backgrounds.FAMILIES
+    assert (facts["seeing"] is None) == (not facts["objects"])
     json.dumps(facts)
     again, _ = backgrounds.make(96, np.random.default_rng(4))
     np.testing.assert_array_equal(made, again)
