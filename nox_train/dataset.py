@@ -28,7 +28,7 @@ from nox_train.stars import Field
 _LIGHT_SCALE = 1024.0
 #: Share of the scenes that are made at twice the size and shrunk, as pictures for
 #: the web are: tiny, sharp stars.
-SHRUNK = 0.2
+SHRUNK = 0.12
 #: Share of the scenes that are made at half the size and enlarged, as by drizzle.
 ENLARGED = 0.03
 
@@ -39,7 +39,10 @@ def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
     mono = bool(rng.random() < 0.2)
     optics = psf.random_optics(rng, mono=mono)
     population = stars.random_population(rng, optics.fwhm, mono=mono)
-    field = stars.star_field(plan.field_size, optics, population, rng)
+    # Where the optics change over the frame, half of the fields are the whole frame.
+    varies = optics.field_coma or optics.field_astigmatism or optics.field_curvature
+    nodes = 3 if varies and rng.random() < 0.5 else 1
+    field = stars.star_field(plan.field_size, optics, population, rng, nodes=nodes)
     return (field.light * _LIGHT_SCALE).astype(np.float16), field.faintest, field.parameters
 
 

@@ -62,7 +62,7 @@ class BankPlan:
     ``invented`` of the backgrounds is procedural in any case.
     """
 
-    seed: int = 3
+    seed: int = 4
     fields: int = 160
     field_size: int = 1024
     backgrounds: int = 480

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import fft
 
 from nox_train.colours import blackbody_rgb, narrowband_rgb
-from nox_train.psf import Optics, colour_psf
+from nox_train.psf import Optics, colour_psf, grid_weights, psf_grid
 
 CLUSTERS = ("none", "open", "globular")
 
@@ -288,10 +288,14 @@ def star_field(
     rng: np.random.Generator,
     *,
     psf_size: int = 512,
+    nodes: int = 1,
 ) -> Field:
     """Draw the stars of a `Population` and put them through the `Optics`.
 
-    ``size`` must be at least ``psf_size``; the convolution is circular.
+    ``size`` must be at least ``psf_size``; the convolution is circular.  With two
+    `nodes` or more along an axis the field is the whole frame, and stars change
+    from the middle to the corners (`nox_train.psf.psf_grid`); with one it is a small
+    part of the frame, at the optics' `position`.
     """
     if size < psf_size:
         raise ValueError(f"size is {size}; it must be at least psf_size, {psf_size}")
@@ -303,8 +307,16 @@ def star_field(
         n, size, rng, cluster=p.cluster, cluster_share=p.cluster_share,
         gradient=p.gradient, double_share=p.double_share,
     )  # fmt: skip
-    psf = colour_psf(optics, psf_size)
-    light = spread(impulse_map(size, x, y, colour * flux), psf)
+    if nodes == 1:
+        psf = colour_psf(optics, psf_size)
+        light = spread(impulse_map(size, x, y, colour * flux), psf)
+    else:
+        grid = psf_grid(optics, nodes, psf_size)
+        shares = grid_weights(nodes, 2 * x / size - 1, 2 * y / size - 1)
+        light = np.zeros((3, size, size))
+        for place in np.ndindex(nodes, nodes):
+            light += spread(impulse_map(size, x, y, shares[place] * colour * flux), grid[place])
+        psf = grid[nodes // 2, nodes // 2]
     peak = psf.max(axis=(1, 2)).mean() * flux.max()
     return Field(
         (light / peak).astype(np.float32),

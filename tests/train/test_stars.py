@@ -164,6 +164,22 @@ def test_stars_in_a_field_have_the_width_and_shape_asked_for(
         assert half == pytest.approx(expected, abs=0.75)
 
 
+def test_stars_of_a_whole_frame_grow_tails_towards_the_corners() -> None:
+    optics = psf.Optics(fwhm=2.0, lambda_over_d=1.0, field_coma=0.4, aureole_share=0)
+    population = stars.Population(density=400, slope=1.2, dynamic_range=3, mono=True)
+    rng = np.random.default_rng(5)
+    field = stars.star_field(512, optics, population, rng, psf_size=128, nodes=3)
+    whole = stars.star_field(512, optics, population, np.random.default_rng(5), psf_size=128)
+    assert field.light.sum() > 0
+    # The middle is that of the field's middle; the corners' light is spread wider.
+    middle, corner = np.s_[0, 206:306, 206:306], np.s_[0, :80, :80]
+    sharp = [
+        (f.light[p] ** 2).sum() / f.light[p].sum() for f in (whole, field) for p in (middle, corner)
+    ]
+    assert sharp[2] == pytest.approx(sharp[0], rel=0.35)
+    assert sharp[3] < 0.6 * sharp[1]
+
+
 def test_a_field_smaller_than_its_psf_is_refused() -> None:
     with pytest.raises(ValueError, match="size is 256; it must be at least psf_size, 512"):
         stars.star_field(256, psf.Optics(), stars.Population(), np.random.default_rng(0))
