@@ -113,18 +113,22 @@ def _cards(
         ("TTYPE1", "COMPRESSED_DATA", "label for field 1"),
         ("TFORM1", f"1QB({longest})", "variable length array"),
         ("ZIMAGE", True, "this is a compressed picture"),
-        ("ZCMPTYPE", "RICE_1" if rice else "GZIP_2", "compression algorithm"),
+    ]
+    # In the picture's own order: cfitsio renames them one by one.
+    first = "SIMPLE" in header
+    table += [
+        ("ZSIMPLE", True, "it was the first HDU")
+        if first
+        else ("ZTENSION", "IMAGE", "it was an extension"),
         ("ZBITPIX", header["BITPIX"], "BITPIX of the picture"),
         ("ZNAXIS", len(sides), "NAXIS of the picture"),
     ]
-    for i, side in enumerate(sides, 1):
-        table.append((f"ZNAXIS{i}", side, "length of axis"))
-        table.append((f"ZTILE{i}", side if i == 1 else 1, "size of tiles"))
-    if "SIMPLE" in header:
-        table += [("ZSIMPLE", True, "it was the first HDU"), ("ZEXTEND", True, "")]
-    else:
-        table += [("ZTENSION", "IMAGE", "it was an extension"), ("ZPCOUNT", 0, ""),
-                  ("ZGCOUNT", 1, "")]  # fmt: skip
+    table += [(f"ZNAXIS{i}", side, "length of axis") for i, side in enumerate(sides, 1)]
+    table += [("ZEXTEND", True, "")] if first else [("ZPCOUNT", 0, ""), ("ZGCOUNT", 1, "")]
+    table += [
+        (f"ZTILE{i}", side if i == 1 else 1, "size of tiles") for i, side in enumerate(sides, 1)
+    ]
+    table.append(("ZCMPTYPE", "RICE_1" if rice else "GZIP_2", "compression algorithm"))
     if rice:
         table += [
             ("ZNAME1", "BLOCKSIZE", "pixels of a block"), ("ZVAL1", 32, ""),
