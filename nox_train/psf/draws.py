@@ -133,6 +133,7 @@ def _corner(rng: np.random.Generator, mono: bool) -> dict[str, Any]:
         "field_astigmatism": float(rng.normal(0, 0.2)),
         "field_curvature": float(rng.normal(0, 0.15)),
         "field_tilt": tuple(rng.normal(0, 0.1, 2).tolist()),
+        "field_vignetting": float(rng.uniform(0, 0.25)) * (rng.random() < 0.3),
         "field_colour": 0.0 if mono else float(rng.normal(0, 0.8)),
     }
 

@@ -68,6 +68,8 @@ class Optics:
         Defocus at the right and lower edges of a tilted sensor.
     field_colour : float
         Lateral colour: radial shift of the first channel against the last, at 1.
+    field_vignetting : float
+        Cat's eye: shift of the barrel's edge over the diameter at 1, see `pupil`.
     field_rotation : float
         Length of the tangential trail at 1.
     trail, trail_angle, trail_bend, periodic_error, periodic_cycles, wind, wind_angle, jump,
@@ -113,6 +115,7 @@ class Optics:
     field_curvature: float = 0.0
     field_tilt: tuple[float, float] = (0.0, 0.0)
     field_colour: float = 0.0
+    field_vignetting: float = 0.0
     field_rotation: float = 0.0
     trail: float = 0.0
     trail_angle: float = 0.0
@@ -203,7 +206,10 @@ class Optics:
         # Patterns finer than sub-pixels are blurred by the air, unless that is sharp too.
         oversample = int(np.clip(np.ceil(1.1 / shortest), 3 if self.fwhm < 0.8 else 2, 4))
         if self.aperture == "round":
+            x, y = self.position
             shape = {k: getattr(self, k) for k in _ROUND}
+            shape["vignetting"] = self.field_vignetting * float(np.hypot(x, y))
+            shape["vignetting_angle"] = float(np.arctan2(-y, -x))
         else:
             shape = {"angle": self.aperture_angle}
         # A mono camera's channels are all alike: make each kind once.

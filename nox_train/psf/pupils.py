@@ -30,6 +30,8 @@ def pupil(
     vane_offset: float = 0.0,
     blades: int = 0,
     blade_angle: float = 0.0,
+    vignetting: float = 0.0,
+    vignetting_angle: float = 0.0,
 ) -> np.ndarray:
     """Round or polygonal aperture with a secondary mirror on vanes.
 
@@ -57,6 +59,11 @@ def pupil(
         makes as many spikes, an odd one twice as many.
     blade_angle : float
         Direction of the middle of the first blade.
+    vignetting : float
+        Shift of a second circle of the same size that cuts the aperture to a lens or
+        cat's eye, over the diameter: what a barrel does in the corners.
+    vignetting_angle : float
+        Its direction.
 
     Returns
     -------
@@ -73,6 +80,10 @@ def pupil(
             open_ *= np.clip(inside * edge + 0.5, 0, 1)
     else:
         open_ = np.clip((1.0 - r) * edge + 0.5, 0, 1)
+    if vignetting:
+        a = 2 * vignetting
+        far = np.hypot(x - a * np.cos(vignetting_angle), y - a * np.sin(vignetting_angle))
+        open_ *= np.clip((1.0 - far) * edge + 0.5, 0, 1)
     if obstruction:
         open_ *= np.clip((r - obstruction) * edge + 0.5, 0, 1)
     for k in range(vanes):
@@ -95,16 +106,18 @@ def hexagons(
     diameter: float,
     *,
     gap: float = 0.0011,
-    strut_width: float = 0.0126,
+    strut_width: float = 0.0125,
     angle: float = 0.0,
 ) -> np.ndarray:
     """Eighteen hexagonal segments in two rings and three struts, as the Webb telescope has.
 
-    The segments have two edges along x, so that the six strong spikes lie at 30, 90
-    and 150 degrees; of the struts one points up and two 30 degrees off straight
-    down, whose spikes fall on those of the segments, while that of the first makes
-    the weak pair along x.  Proportions (6.6 m, gaps of 7 mm, struts of 0.083 m) after
-    Perrin et al. 2012, Proc. SPIE 8442, 84423D.
+    The segments have two edges along x, so that their six spikes lie at 30, 90 and
+    150 degrees; of the struts one points up and two 30 degrees off straight down.
+    The spikes of these two strengthen those at 30 and 150 degrees, while the first
+    makes the pair along x, which ends sooner than the others.  Segments of
+    1.32 m from edge to edge and gaps of 7 mm in 6.6 m are the telescope's (Perrin et al.
+    2012, Proc. SPIE 8442, 84423D); struts of 0.08 m give the balance of the spikes that
+    its pictures show.
 
     Parameters
     ----------

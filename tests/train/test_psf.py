@@ -219,6 +219,19 @@ def test_astigmatism_lies_along_the_radius_or_across_it(defocus: float) -> None:
     assert long_axis == pytest.approx(wanted, abs=0.05)
 
 
+def test_a_barrel_cuts_the_corners_stars_along_the_radius() -> None:
+    clear = psf.pupil(401, 380)
+    cut = psf.pupil(401, 380, vignetting=0.3)
+    # Two circles, 0.6 radii apart: the area of the lens between them.
+    lens = 2 * np.arccos(0.3) - 0.6 * np.sqrt(1 - 0.3**2)
+    assert cut.sum() / clear.sum() == pytest.approx(lens / np.pi, rel=1e-3)
+    optics = replace(QUIET, fwhm=1.5, lambda_over_d=1.3, field_vignetting=0.35,
+                     aberrations={"defocus": 0.8}, wavelengths_um=(0.5,) * 3)  # fmt: skip
+    _, _, xx, yy, xy = _moments(psf.colour_psf(optics.at(0.6, 0.6), 128)[1], 30)
+    long_axis = 0.5 * np.arctan2(2 * xy, xx - yy)  # a cat's eye is narrow along the radius
+    assert long_axis == pytest.approx(-np.pi / 4, abs=0.05)
+
+
 def test_lateral_colour_is_radial_and_rotation_tangential() -> None:
     optics = replace(QUIET, fwhm=3, field_colour=2.0)
     red, green, blue = (_moments(p, 15) for p in psf.colour_psf(optics.at(0.6, 0.8), 128))
