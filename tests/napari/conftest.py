@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,47 @@ def fits_file(tmp_path: Path):  # type: ignore[no-untyped-def]
         return path
 
     return write
+
+
+class Gated:
+    """A stand-in model that waits at each tile until it is let through, or fails."""
+
+    def __new__(cls, *, error: Exception | None = None):  # type: ignore[no-untyped-def]
+        from conftest import StandIn
+
+        class Model(StandIn):
+            def __init__(self) -> None:
+                super().__init__()
+                self.gate = threading.Semaphore(0)
+                self.error = error
+                self.calls = 0
+
+            def __call__(self, pictures: np.ndarray) -> np.ndarray:
+                self.calls += 1
+                if self.error is not None:
+                    raise self.error
+                assert self.gate.acquire(timeout=20)
+                return super().__call__(pictures)
+
+        return Model()
+
+
+@pytest.fixture
+def gated() -> type[Gated]:
+    return Gated
+
+
+def sky(dtype: str = "u2", shape: tuple[int, ...] = (150, 170), channels: int = 3) -> np.ndarray:
+    """A starry picture as layers have it: (H, W), or (H, W, 3)."""
+    from conftest import starry
+
+    picture = starry(*shape, channels)
+    picture = np.moveaxis(picture, 0, -1) if channels == 3 else picture[0]
+    if np.dtype(dtype).kind in "ui":
+        return (picture * np.iinfo(dtype).max * 0.9).astype(dtype)
+    return picture.astype(dtype)
+
+
+@pytest.fixture
+def make_sky():  # type: ignore[no-untyped-def]
+    return sky

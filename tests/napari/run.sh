@@ -7,7 +7,7 @@ shift
 options="-ra --strict-markers --import-mode=importlib"
 # napari, npe2 and what they stand on deprecate among themselves, also while imported.
 options="$options -W ignore::DeprecationWarning"
-export LIBGL_ALWAYS_SOFTWARE=1 NAPARI_CATCH_ERRORS=0
+export LIBGL_ALWAYS_SOFTWARE=1
 if [ -z "${DISPLAY:-}" ] && command -v xvfb-run >/dev/null 2>&1; then
     exec xvfb-run -a -s "-screen 0 1600x1200x24" "$python" -m pytest -o addopts="$options" tests/napari "$@"
 fi

@@ -1,0 +1,103 @@
+"""Labels and shapes as protection, on whatever grid they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import StandIn
+from napari.components import ViewerModel
+
+from nox_napari.job import Engine, Outcome, Request, Settings, run
+from nox_napari.layers import picture_of
+from nox_napari.protect import protection_of
+
+
+def masked(viewer: ViewerModel, picture: Any, protector: Any, plane: tuple[int, ...] = ()) -> Any:
+    protection = protection_of(protector)
+    assert protection is not None
+    return protection.mask(picture_of(picture), plane)
+
+
+def test_labels_on_the_same_grid() -> None:
+    viewer = ViewerModel()
+    picture = viewer.add_image(np.zeros((30, 40)))
+    labels = np.zeros((30, 40), int)
+    labels[5:9, 10:20] = 3
+    np.testing.assert_array_equal(masked(viewer, picture, viewer.add_labels(labels)), labels > 0)
+    assert masked(viewer, picture, viewer.add_labels(labels * 0)) is None
+    assert protection_of(None) is None
+
+
+def test_labels_on_a_coarser_shifted_grid() -> None:
+    viewer = ViewerModel()
+    picture = viewer.add_image(np.zeros((30, 40)), translate=(100, 50))
+    labels = np.zeros((6, 8), int)
+    labels[1, 2] = 1
+    made = viewer.add_labels(labels, scale=(5, 5), translate=(102, 52))
+    mask = masked(viewer, picture, made)
+    assert mask[5:10, 10:15].all()
+    assert mask.sum() == 25
+
+
+def test_labels_of_a_stack_and_one_for_all() -> None:
+    viewer = ViewerModel()
+    stack = viewer.add_image(np.zeros((3, 30, 40)))
+    labels = np.zeros((3, 30, 40), int)
+    labels[2, :5] = 1
+    made = viewer.add_labels(labels)
+    assert masked(viewer, stack, made, (0,)) is None
+    assert masked(viewer, stack, made, (2,)).sum() == 200
+    assert masked(viewer, stack, viewer.add_labels(labels[2]), (1,)).sum() == 200
+
+
+def test_shapes_of_every_kind() -> None:
+    viewer = ViewerModel()
+    picture = viewer.add_image(np.zeros((60, 80)), scale=(2, 2))
+    box = np.array([[10, 10], [10, 29], [29, 29], [29, 10]])
+    made = viewer.add_shapes([box], shape_type="rectangle", scale=(2, 2))
+    mask = masked(viewer, picture, made)
+    assert mask.sum() == 400
+    assert mask[10:30, 10:30].all()
+    round_ = viewer.add_shapes([box], shape_type="ellipse", scale=(2, 2))
+    area = masked(viewer, picture, round_).sum()
+    assert 0.9 * np.pi * 9.5**2 < area < 1.1 * np.pi * 9.5**2
+    triangle = viewer.add_shapes([box[:3]], shape_type="polygon", scale=(2, 2))
+    assert 150 < masked(viewer, picture, triangle).sum() < 250
+    line = viewer.add_shapes([box[:2]], shape_type="line", scale=(2, 2))
+    assert masked(viewer, picture, line) is None
+    # Drawn on a grid of its own: half the size in pixels of the picture.
+    other = viewer.add_shapes([box], shape_type="rectangle")
+    assert abs(masked(viewer, picture, other).sum() - 100) < 25
+    assert masked(viewer, picture, viewer.add_shapes(ndim=2)) is None
+
+
+def test_shapes_drawn_on_one_picture_of_a_stack() -> None:
+    viewer = ViewerModel()
+    stack = viewer.add_image(np.zeros((3, 30, 40)))
+    box = np.array([[1, 5, 5], [1, 5, 9], [1, 9, 9], [1, 9, 5]])
+    made = viewer.add_shapes([box], shape_type="rectangle")
+    assert masked(viewer, stack, made, (1,)).sum() == 25
+    assert masked(viewer, stack, made, (0,)) is None
+
+
+@pytest.mark.parametrize("step", [None, 1, 2])
+def test_nothing_changes_under_protection(make_sky: Callable[..., Any], step: int | None) -> None:
+    viewer = ViewerModel()
+    picture = make_sky("f4", channels=1)
+    labels = np.zeros(picture.shape, int)
+    labels[:, :80] = 1
+    layer = viewer.add_image(picture)
+    protection = protection_of(viewer.add_labels(labels))
+    window = None if step is None else (0, 150, 0, 170)
+    request = Request(
+        picture_of(layer), Settings(), protection=protection, window=window, step=step or 1
+    )
+    *_, outcome = run(request, Engine(models={(None, "auto"): StandIn()}))
+    assert isinstance(outcome, Outcome)
+    mask = outcome.removals[0].mask
+    edge = 80 // (step or 1)
+    assert not mask[:, :edge].any()
+    assert mask[:, edge:].any()
