@@ -16,7 +16,7 @@ FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2", ".fits.fz", ".
 #: One source in this many is held out for validation, chosen by its name's hash.
 HOLD_OUT_ONE_IN = 10
 #: Crops tried on a photograph before it is given up for its points of light.
-TRIES = 6
+TRIES = 3
 #: Where a crop holds points, those down to this height are mended too.
 FAINT_THRESHOLD = 5.5
 
@@ -218,7 +218,7 @@ def star_free_crop(
         found = points.find_points(cut)
         # Where one crop was full of stars, a few in the next are stars as well, and
         # fainter ones stand beside them.
-        if points.too_many(found, cut.shape, share=1 / 4 if tried else 1.0):
+        if points.too_many(found, cut.shape, share=1 / 8 if tried else 1.0):
             continue
         if len(found):
             found = points.find_points(cut, FAINT_THRESHOLD)
