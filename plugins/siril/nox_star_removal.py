@@ -108,8 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def flag(*names: str, help: str, **rest: Any) -> None:
         dest = rest.pop("dest", names[0])
-        both = [dashes + name for name in names for dashes in ("-", "--")]
-        parser.add_argument(*both, dest=dest, help=help, **rest)
+        parser.add_argument(*[f"-{name}" for name in names], dest=dest, help=help, **rest)
 
     flag(
         "stretch", nargs="?", const="mtf", default="auto", choices=tuple(STRETCHES),
@@ -138,7 +137,8 @@ def _parser() -> argparse.ArgumentParser:
 def read_arguments(argv: list[str]) -> tuple[Settings, list[str]]:
     """Settings from the command line, and notes on what is not used of it."""
     parser = _parser()
-    given = vars(parser.parse_args(argv))
+    # Siril's own flags have one dash; two are understood as well.
+    given = vars(parser.parse_args([re.sub("^--(?=[a-z0-9])", "-", word) for word in argv]))
     if given.pop("help"):
         raise SystemExit(parser.format_help())
     notes = [
