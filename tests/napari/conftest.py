@@ -97,3 +97,41 @@ def sky(dtype: str = "u2", shape: tuple[int, ...] = (150, 170), channels: int = 
 @pytest.fixture
 def make_sky():  # type: ignore[no-untyped-def]
     return sky
+
+
+@pytest.fixture
+def window_reason() -> str | None:
+    return why_no_window()
+
+
+@pytest.fixture
+def opened(
+    window_reason: str | None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+):  # type: ignore[no-untyped-def]
+    """Opens a viewer with the panel docked; the model is the stand-in, or `model=`."""
+    if window_reason:
+        pytest.skip(window_reason)
+    from conftest import FACTS, StandIn
+    from napari.utils.notifications import notification_manager
+
+    from nox_napari import job, panel
+    from nox_runtime.model import ModelEntry
+
+    qtbot = request.getfixturevalue("qtbot")
+    make = request.getfixturevalue("make_napari_viewer")
+    entry = ModelEntry("stand-in", Path("stand-in.onnx"), FACTS, 18_200_000)
+    monkeypatch.setattr(panel, "available_models", lambda: [entry])
+    monkeypatch.setattr(panel, "available_devices", lambda: ["cpu"])
+    notification_manager.records.clear()
+
+    def open_(*, show: bool = False, model: object = None):  # type: ignore[no-untyped-def]
+        used = StandIn() if model is None else model
+        monkeypatch.setattr(job, "load_model", lambda *_, **__: used)
+        viewer = make(show=show)
+        made = panel.StarRemovalPanel(viewer)
+        viewer.window.add_dock_widget(made, name="Remove stars", area="right")
+        qtbot.waitUntil(lambda: made.form.model.count() == 2, timeout=20_000)
+        made.form.tile.setValue(256)
+        return viewer, made
+
+    return open_
