@@ -33,7 +33,7 @@ LINK = Path("/usr/share/siril")
 _SIRIL_NEEDS = ("packaging", "requests", "pip")
 
 
-class Unavailable(Exception):
+class Unavailable(Exception):  # noqa: N818
     """Why there can be no real Siril here."""
 
 
@@ -299,15 +299,13 @@ def real_siril(suite: str, scratch: Path, nox: Path) -> RealSiril:
 def script_process(siril: int) -> int | None:
     """Process id of the Python that runs our script for this Siril, or None."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                session = os.getsid(int(entry.name))
-                if session == os.getsid(siril) and any(
-                    w.endswith(b"star_removal.py") for w in words
-                ):
-                    if b"python" in words[0]:
-                        return int(entry.name)
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            ours = any(word.endswith(SCRIPT.name.encode()) for word in words)
+            if ours and b"python" in words[0] and os.getsid(int(entry.name)) == os.getsid(siril):
+                return int(entry.name)
     return None
 
 
