@@ -18,7 +18,7 @@ $(VENV)/.runtime: pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
-	$(PIP) install --quiet --editable ".[cpu,train]" --group dev --group test-napari
+	$(PIP) install --quiet --editable ".[cpu,train,bench]" --group dev --group test-napari
 	touch $@
 
 demo: $(VENV)/.runtime

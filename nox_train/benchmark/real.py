@@ -1,0 +1,261 @@
+"""Measures a remover on photographs, where there is no truth."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.stats import mad_std
+from scipy import ndimage
+from tqdm import tqdm
+
+from nox_runtime.errors import NoxError
+from nox_train.benchmark import crops, figures
+from nox_train.benchmark.classical import detect, flattened
+from nox_train.benchmark.measures import spread
+from nox_train.benchmark.meter import Meter
+from nox_train.benchmark.removers import NoxRemover, Remover, read_unit
+from nox_train.benchmark.scene import Curve, automatic
+
+#: A source counts from this many standard deviations of the input's background on.
+SIGMAS = 10.0
+#: A dark pit from this many on.
+PIT_SIGMAS = 5.0
+#: Width that sources are looked for with, in pixels.
+FWHM = 3.0
+#: Pictures whose automatic midtones balance is below this are linear.
+LINEAR_MIDTONES = 0.06
+#: Annuli round the brightest stars, in half-maximum radii.
+ANNULI = ((2.0, 4.0), (4.0, 6.0), (6.0, 10.0), (10.0, 16.0))
+_SKY = (16.0, 24.0)
+_BRIGHTEST = 10
+#: Tiles compared for seams, and the offset for removers whose tiles cannot be set.
+TILES = (512, 1536)
+_OFFSET = (67, 101)
+_SEAM_SIDE = 1600
+
+
+def is_linear(picture: np.ndarray) -> bool:
+    """Whether a picture is linear light: its automatic stretch would be a strong one."""
+    return bool(np.median(automatic(picture).strength) < LINEAR_MIDTONES)
+
+
+def _shown(picture: np.ndarray, linear: bool) -> tuple[np.ndarray, Curve | None]:
+    if not linear:
+        return picture, None
+    curve = automatic(picture)
+    return np.asarray(curve.forward(picture), np.float32), curve
+
+
+def sources(flat: np.ndarray, threshold: float) -> int:
+    """Sources of a star's width above a threshold, by DAOStarFinder (Stetson 1987)."""
+    found = detect(flat, threshold, FWHM)
+    return 0 if found is None else len(found)
+
+
+def new_pits(before: np.ndarray, after: np.ndarray, changed: np.ndarray, sigma: float) -> int:
+    """Dark pits that the remover made: holes of a star's shape where it changed pixels.
+
+    DAOStarFinder on the negative, in pixels that changed, above `PIT_SIGMAS`; what was
+    as dark in the input, within 2 px and to half the depth, is no fault of the remover.
+    """
+    found = detect(-after, PIT_SIGMAS * sigma, FWHM)
+    if found is None:
+        return 0
+    was = ndimage.maximum_filter(-before, 5)
+    h, w = after.shape
+    rows = np.rint(found["y"]).astype(int).clip(0, h - 1)
+    columns = np.rint(found["x"]).astype(int).clip(0, w - 1)
+    deep = np.asarray(-after)[rows, columns]
+    new = changed[rows, columns] & (was[rows, columns] < 0.5 * deep)
+    return int(new.sum())
+
+
+def grain(shown: np.ndarray, changed: np.ndarray) -> float | None:
+    """Grain inside the footprint over grain in the 8 px around it, in the output."""
+    near = ndimage.binary_dilation(changed, iterations=10)
+    ring = near & ~ndimage.binary_dilation(changed, iterations=2)
+    if changed.sum() < 500 or ring.sum() < 500:
+        return None
+    rough = figures.high_pass(shown)
+    outside = float(mad_std(rough[ring]))
+    return float(mad_std(rough[changed])) / outside if outside > 0 else None
+
+
+def halos(before: np.ndarray, after: np.ndarray, sigma: float) -> list[dict]:
+    """Profiles round the brightest stars: what glow is left, in sigma of the sky.
+
+    Medians of the output in `ANNULI` round each star, less the median of the
+    surroundings; the unit of radius is the star's own half-maximum radius in the input.
+    """
+    found = detect(before, 20 * sigma, FWHM)
+    if found is None:
+        return []
+    h, w = before.shape
+    out: list[dict] = []
+    taken: list[tuple[float, float]] = []
+    for row in found[:400]:
+        x, y = float(row["x"]), float(row["y"])
+        if len(out) == _BRIGHTEST:
+            break
+        if any(np.hypot(x - a, y - b) < 40 for a, b in taken):
+            continue
+        core = before >= 0.5 * before[round(y), round(x)]
+        labels, _ = ndimage.label(core[crops.window(x, y, core.shape, 161)])
+        place = crops.window(x, y, core.shape, 161)
+        mine = labels[round(y) - place[0].start, round(x) - place[1].start]
+        radius = float(np.sqrt(max((labels == mine).sum(), 1) / np.pi)) if mine else 1.0
+        reach = _SKY[1] * radius
+        if not (reach < x < w - reach and reach < y < h - reach):
+            continue
+        y0, y1, x0, x1 = (int(v) for v in (y - reach, y + reach + 1, x - reach, x + reach + 1))
+        yy, xx = np.mgrid[y0:y1, x0:x1]
+        far = np.hypot(yy - y, xx - x) / radius
+        part = after[y0:y1, x0:x1]
+        sky = float(np.median(part[(far >= _SKY[0]) & (far < _SKY[1])]))
+        profile = [
+            float((np.median(part[(far >= a) & (far < b)]) - sky) / sigma) for a, b in ANNULI
+        ]
+        taken.append((x, y))
+        out.append({"x": x, "y": y, "radius": radius, "profile": profile})
+    return out
+
+
+def seams(remover: Remover, picture: np.ndarray, linear: bool | None) -> dict:
+    """Largest and 99.99th percentile of the change when tiles fall elsewhere.
+
+    For nox tiles of 512 against 1536 px; for others the same picture with its upper left
+    corner cut off, compared 128 px from the edges and further in.  Display scale.
+    """
+    _, h, w = picture.shape
+    side = _SEAM_SIDE
+    y, x = max(0, (h - side) // 2), max(0, (w - side) // 2)
+    part = np.ascontiguousarray(picture[:, y : y + side, x : x + side])
+    if isinstance(remover, NoxRemover):
+        kind = f"tiles of {TILES[0]} against {TILES[1]}"
+        a, b = (remover.with_tile(t).remove(part, linear) for t in TILES)
+    else:
+        kind = f"offset by {_OFFSET}"
+        dy, dx = _OFFSET
+        if min(part.shape[1:]) < 256 + 2 * max(_OFFSET):
+            return {"kind": kind, "max": None, "p99.99": None}
+        a = remover.remove(part.copy(), linear)[:, 128 + dy : -128, 128 + dx : -128]
+        cut = np.ascontiguousarray(part[:, dy:, dx:])
+        b = remover.remove(cut, linear)[:, 128:-128, 128:-128]
+    curve = automatic(part) if linear else None
+    if curve is not None:
+        offset = part.shape[1] - a.shape[1]
+        assert offset >= 0
+        a, b = curve.forward(a), curve.forward(b)
+    change = np.abs(np.asarray(a, np.float64) - b).max(axis=0)
+    return {
+        "kind": kind, "max": float(change.max()), "p99.99": float(np.percentile(change, 99.99)),
+    }  # fmt: skip
+
+
+def measure(remover: Remover, path: Path) -> tuple[dict, list[dict]]:
+    """All figures of one photograph, and its crops.
+
+    Raises
+    ------
+    NoxError
+        The file is no picture, or the remover failed.
+    """
+    picture, eight_bit = read_unit(path)
+    if len(picture) not in (1, 3):
+        raise NoxError(f"{path}: has {len(picture)} channels; give a picture of 1 or 3")
+    linear = not eight_bit and is_linear(picture)
+    told: bool | None = linear
+    if isinstance(remover, NoxRemover) and not eight_bit:
+        told = None
+    meter = Meter()
+    with meter:
+        made = np.asarray(remover.remove(picture.copy(), told), np.float32)
+    if made.shape != picture.shape:
+        raise NoxError(f"{path}: the remover made {made.shape} of {picture.shape}")
+    seen, curve = _shown(picture, linear)
+    shown = made if curve is None else np.asarray(curve.forward(made), np.float32)
+    # Counting is done in the picture's own units, as astronomers do it.
+    before, after = (flattened(p.mean(axis=0).astype(np.float64)) for p in (picture, made))
+    sigma = max(float(mad_std(before)), 1e-9)
+    count = sources(before, SIGMAS * sigma), sources(after, SIGMAS * sigma)
+    changed = np.asarray(np.abs(shown - seen).max(axis=0) > figures.VISIBLE)
+    flat_seen, flat_shown = (flattened(p.mean(axis=0).astype(np.float64)) for p in (seen, shown))
+    shown_sigma = max(float(mad_std(flat_seen)), 1e-6)
+    pits = new_pits(flat_seen, flat_shown, changed, shown_sigma)
+    gone = max(count[0] - count[1], 0)
+    result = {
+        "name": path.name, "shape": list(picture.shape), "linear": linear,
+        "sources": count[0], "left": count[1],
+        "left share": count[1] / count[0] if count[0] else None,
+        "pits": pits, "pits per source removed": pits / gone if gone else None,
+        "changed": float(changed.mean()),
+        "grain ratio": grain(shown.mean(axis=0), changed),
+        "halos": halos(flat_seen, flat_shown, shown_sigma),
+        "seam": seams(remover, picture, told if told is not None else linear),
+        "seconds": meter.seconds[0],
+    }  # fmt: skip
+    return result, _crops(path, seen, shown, changed)
+
+
+def _crops(path: Path, seen: np.ndarray, shown: np.ndarray, changed: np.ndarray) -> list[dict]:
+    """The brightest star, and the fullest part of the picture."""
+    grey = ndimage.gaussian_filter(seen.mean(axis=0), 2.0)
+    y, x = np.unravel_index(int(np.argmax(grey)), grey.shape)
+    sharp = np.abs(figures.high_pass(seen.mean(axis=0)))
+    fy, fx = np.unravel_index(
+        int(np.argmax(ndimage.uniform_filter(sharp, crops.SIDE))), sharp.shape
+    )
+    rows = []
+    for kind, a, b in (("brightest star", x, y), ("fullest part", fx, fy)):
+        place = crops.window(float(a), float(b), seen.shape)
+        rows.append(
+            {"scene": path.name, "kind": kind} | crops.crop(place, input=seen, output=shown)
+        )
+    return rows
+
+
+def photographs(
+    remover: Remover, paths: list[Path], *, quiet: bool = True
+) -> tuple[dict, list[dict]]:
+    """Measure a remover on photographs; those that fail are named, not fatal.
+
+    Returns
+    -------
+    result : dict
+        ``summary``, ``pictures`` and ``failed``.
+    crops : list of dict
+    """
+    pictures, shown, failed = [], [], []
+    for path in tqdm(paths, desc=f"{remover.name}, photographs", unit="picture", disable=quiet):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # headers of other people's files
+                row, rows = measure(remover, path)
+        except NoxError as error:
+            failed.append({"name": path.name, "reason": str(error)})
+            continue
+        pictures.append(row)
+        shown += rows
+    return {"summary": summary(pictures), "pictures": pictures, "failed": failed}, shown
+
+
+def summary(pictures: list[dict]) -> dict:
+    """Figures of all photographs together."""
+    profiles = [h["profile"] for p in pictures for h in p["halos"]]
+    return {
+        "pictures": len(pictures),
+        "left share": spread(p["left share"] for p in pictures),
+        "pits per source removed": spread(p["pits per source removed"] for p in pictures),
+        "grain ratio": spread(p["grain ratio"] for p in pictures),
+        "changed": spread(p["changed"] for p in pictures),
+        "seam": spread(p["seam"]["max"] for p in pictures),
+        "halo": [
+            {"from": a, "to": b} | spread(abs(p[i]) for p in profiles)
+            for i, (a, b) in enumerate(ANNULI)
+        ],
+        "seconds per megapixel": spread(
+            1e6 * p["seconds"] / (p["shape"][1] * p["shape"][2]) for p in pictures
+        ),
+    }
