@@ -192,7 +192,7 @@ class RealSiril:
         *,
         bare: bool = False,
         timeout: float = 180,
-        watch: Callable[[str, int], None] | None = None,
+        meanwhile: Callable[[int], None] | None = None,
     ) -> list[str]:
         """Run a Siril script in a folder.
 
@@ -206,8 +206,8 @@ class RealSiril:
             In the environment without nox.
         timeout : float
             Seconds; a Siril that hangs is ended, and the test fails.
-        watch : callable
-            Is told each line that Siril prints, and Siril's process id.
+        meanwhile : callable
+            Is called with Siril's process id while it runs; it prints in large blocks only.
 
         Returns
         -------
@@ -223,21 +223,17 @@ class RealSiril:
         }
         environment.pop("PYTHONPATH", None)
         command = self.command("siril-cli", "-o", "-d", folder, "-s", script)
-        printed: list[str] = []
         with locked("link"), linked(self.tree), subprocess.Popen(
             command, env=environment, cwd=folder, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         ) as process:  # fmt: skip
-            assert process.stdout is not None
             expired = threading.Timer(timeout, os.killpg, (process.pid, signal.SIGKILL))
             expired.start()
             try:
-                for line in process.stdout:
-                    printed.append(line.rstrip("\n"))
-                    if watch:
-                        watch(printed[-1], process.pid)
-                process.wait()
+                if meanwhile:
+                    meanwhile(process.pid)
+                printed = process.communicate()[0].splitlines()
             finally:
                 expired.cancel()
                 with contextlib.suppress(ProcessLookupError):
@@ -297,7 +293,7 @@ def real_siril(suite: str, scratch: Path, nox: Path) -> RealSiril:
 
 
 def script_process(siril: int) -> int | None:
-    """Process id of the Python that runs our script for this Siril, or None."""
+    """Process id of the Python that runs our script for this Siril, once it uses the network."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -305,7 +301,7 @@ def script_process(siril: int) -> int | None:
             words = (entry / "cmdline").read_bytes().split(b"\0")
             ours = any(word.endswith(SCRIPT.name.encode()) for word in words)
             if ours and b"python" in words[0] and os.getsid(int(entry.name)) == os.getsid(siril):
-                return int(entry.name)
+                return int(entry.name) if "onnxruntime" in (entry / "maps").read_text() else None
     return None
 
 
