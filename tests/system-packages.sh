@@ -25,6 +25,9 @@ libxcb-shape.so.0 libxcb-shape0
 libdbus-1.so.3 libdbus-1-3
 LIST
 fi
+
+# Unpacks the real Sirils of the Siril tests; without it they skip.
+command -v mmdebstrap >/dev/null 2>&1 || display="$display mmdebstrap"
 [ -z "$missing$display" ] && exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -32,11 +35,11 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     apt-get update -qq
     [ -z "$missing" ] || $install $missing >/dev/null
     [ -z "$display" ] || $install $display >/dev/null ||
-        echo "No window for the napari tests (could not install:$display)" >&2
+        echo "No window for napari, or no real Siril (could not install:$display)" >&2
     exit 0
 fi
 [ -z "$display" ] ||
-    echo "For the napari window tests, please install these system packages:$display" >&2
+    echo "For the tests of napari and Siril, please install these system packages:$display" >&2
 if [ -n "$missing" ]; then
     echo "The tests need these system packages; please install them:$missing" >&2
     exit 1
