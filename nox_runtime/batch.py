@@ -53,11 +53,11 @@ class Options:
     overwrite: bool = False
     hashes: bool = False
 
-    def controls(self, source: Source) -> Controls:
+    def controls(self, source: Source, stack: ExitStack) -> Controls:
         """The controls, read from their files where they are in files."""
         protect: Any = self.protect
         if isinstance(protect, (str, Path)):
-            protect = veto_files.protect_rows(Path(protect), source)
+            protect = veto_files.protect_rows(Path(protect), source, stack)
         keep = self.keep
         if isinstance(keep, (str, Path)):
             keep = veto_files.keep_table(Path(keep), source)
@@ -212,7 +212,7 @@ def iter_file(
                 raise UsageError(
                     f"{path}: a stack has no preview and no catalogue; leave them out with --stack"
                 )
-            controls = asked.controls(source)
+            controls = asked.controls(source, stack)
             results = _Results(outputs, asked, source)
             stack.callback(results.abandon)
             opened, gathering, stretched = time.monotonic(), 0.0, []

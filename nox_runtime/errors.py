@@ -12,6 +12,8 @@ ModelError
     A model is missing, damaged, or not one of nox's.
 DeviceError
     The device asked for cannot be used.
+MemoryFullError
+    A device has no memory left for a tile of this size.
 UsageError
     The arguments do not fit together; also a ValueError (exit code 2).
 """
@@ -42,6 +44,10 @@ class ModelError(NoxError):
 
 class DeviceError(NoxError):
     """A device cannot be used."""
+
+
+class MemoryFullError(DeviceError):
+    """A device's memory is full."""
 
 
 class UsageError(NoxError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nox_runtime.errors import DeviceError, ModelError, reason
+from nox_runtime.devices import HALF, PROVIDERS, choose_providers, is_full
+from nox_runtime.errors import DeviceError, MemoryFullError, ModelError, reason
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -19,19 +21,9 @@ if TYPE_CHECKING:
 #: Prefix of nox's keys in an ONNX file's metadata.
 PREFIX = "nox."
 DEFAULT_MODEL = "nox-1"
+#: A model in half precision lies beside the one in single: nox-1.onnx, nox-1.fp16.onnx.
+_HALF_ENDING = ".fp16.onnx"
 _INSTALL = "pip install 'astronox[cpu]' (or 'astronox[gpu]' for NVIDIA)"
-
-#: Names of `--device` and the ONNX Runtime provider of each, best first.
-PROVIDERS = {
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "dml": "DmlExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "cpu": "CPUExecutionProvider",
-}
-#: Minutes of building an engine at the first start: only for those who ask for it.
-_ON_REQUEST = ("tensorrt",)
 
 
 @dataclass(frozen=True)
@@ -164,6 +156,8 @@ def available_models() -> list[ModelEntry]:
     """
     made = []
     for path in sorted(models_folder().glob("*.onnx")):
+        if path.name.endswith(_HALF_ENDING):
+            continue
         facts = load_model(path, device="cpu", threads=1).facts
         made.append(ModelEntry(path.stem, path, facts, path.stat().st_size))
     return sorted(made, key=lambda entry: entry.name != DEFAULT_MODEL)
@@ -185,7 +179,8 @@ def available_devices() -> list[str]:
 class Model:
     """A loaded model: facts, session, and the device that really runs it.
 
-    Call it with an array of shape (N, C, H, W), float32, in the display range.
+    Call it with an array of shape (N, C, H, W), float32, in the display range; several
+    threads may.
     """
 
     path: Path
@@ -195,20 +190,42 @@ class Model:
     notes: list[str] = field(default_factory=list)
     #: Seconds spent in the network so far, of all threads together.
     busy: float = 0.0
+    threads: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        name = self.session.get_inputs()[0].name
-        began = time.monotonic()
+        session, began = self.session, time.monotonic()
+        entry = session.get_inputs()[0]
+        if entry.type == "tensor(float16)":
+            pictures = pictures.astype(np.float16)
         try:
-            made = self.session.run(None, {name: pictures})[0]
+            made = session.run(None, {entry.name: pictures})[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise DeviceError(
+            kind = MemoryFullError if is_full(error) else DeviceError
+            raise kind(
                 f"{self.path}: the {self.device} device failed ({reason(error)}); "
                 "try a smaller --tile, or --device cpu"
             ) from error
         finally:
-            self.busy += time.monotonic() - began
-        return np.asarray(made)
+            with self._lock:
+                self.busy += time.monotonic() - began
+        return np.asarray(made, np.float32)
+
+    def note(self, text: str) -> None:
+        """Tell the user something, once."""
+        with self._lock:
+            if text not in self.notes:
+                self.notes.append(text)
+
+    def to_cpu(self) -> None:
+        """Go on with the CPU, in single precision where that model is at hand."""
+        with self._lock:
+            if self.device == "cpu":
+                return
+            single = self.path.with_name(self.path.name.replace(_HALF_ENDING, ".onnx"))
+            path = single if single.is_file() else self.path
+            self.session = _session(path, [PROVIDERS["cpu"]], self.threads)
+            self.device, self.path = "cpu", path
 
 
 def _import_onnxruntime() -> Any:
@@ -219,41 +236,6 @@ def _import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def choose_providers(device: str, available: list[str]) -> tuple[list[str], list[str]]:
-    """Which providers to ask ONNX Runtime for, and notes for the user.
-
-    Parameters
-    ----------
-    device : str
-        'auto' or a key of `PROVIDERS`.
-    available : list of str
-        What this build of ONNX Runtime has.
-
-    Returns
-    -------
-    providers, notes : list of str
-
-    Raises
-    ------
-    DeviceError
-        An unknown device, or one this build cannot use.
-    """
-    if device == "auto":
-        chosen = [p for name, p in PROVIDERS.items() if p in available and name not in _ON_REQUEST]
-        return chosen or ["CPUExecutionProvider"], []
-    if device not in PROVIDERS:
-        raise DeviceError(f"device is {device!r}; it must be one of auto, {', '.join(PROVIDERS)}")
-    if PROVIDERS[device] not in available:
-        raise DeviceError(
-            f"device {device} is not in this build of ONNX Runtime (it has "
-            f"{', '.join(available)}); use --device auto, or install the build for it"
-        )
-    providers = [PROVIDERS[device]]
-    if device != "cpu":
-        providers.append("CPUExecutionProvider")
-    return providers, []
-
-
 def load_model(name: str | Path | None = None, *, device: str = "auto", threads: int = 0) -> Model:
     """Load a model and start its session.
 
@@ -261,7 +243,8 @@ def load_model(name: str | Path | None = None, *, device: str = "auto", threads:
     ----------
     name : str or Path, optional
         As for `find_model`.
-    device : {'auto', 'cpu', 'cuda', 'coreml', 'dml'}
+    device : str
+        'auto' or a key of `nox_runtime.devices.PROVIDERS`.
     threads : int
         Threads of the CPU provider; 0 leaves the choice to ONNX Runtime.
 
@@ -272,19 +255,29 @@ def load_model(name: str | Path | None = None, *, device: str = "auto", threads:
     path = find_model(name)
     ort = _import_onnxruntime()
     providers, notes = choose_providers(device, ort.get_available_providers())
+    names = {p: n for n, p in PROVIDERS.items()}
+    half = path.with_name(path.stem + _HALF_ENDING)
+    if names[providers[0]] in HALF and half.is_file():
+        path = half
+    session = _session(path, providers, threads)
+    facts = ModelFacts.from_metadata(session.get_modelmeta().custom_metadata_map, path)
+    running = session.get_providers()[0]
+    if running != providers[0]:
+        notes.append(f"{names.get(providers[0])} could not be started; running on the CPU")
+    elif path == half:
+        notes.append(f"half precision ({half.name})")
+    return Model(path, facts, session, names.get(running, running), notes, threads=threads)
+
+
+def _session(path: Path, providers: list[str], threads: int) -> onnxruntime.InferenceSession:
+    ort = _import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     try:
-        session = ort.InferenceSession(str(path), options, providers=providers)
+        return ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ModelError(
             f"{path}: not a readable ONNX model ({reason(error)}); "
             "give a file that nox-export wrote"
         ) from error
-    facts = ModelFacts.from_metadata(session.get_modelmeta().custom_metadata_map, path)
-    running = session.get_providers()[0]
-    names = {p: n for n, p in PROVIDERS.items()}
-    if running != providers[0]:
-        notes.append(f"{names.get(providers[0])} could not be started; running on the CPU")
-    return Model(path, facts, session, names.get(running, running), notes)

@@ -19,8 +19,10 @@ import numpy as np
 from nox_runtime import controls as controlling
 from nox_runtime import stretch as stretches
 from nox_runtime.controls import Controls
-from nox_runtime.engine import DEFAULT_TILE, Layout, Step
+from nox_runtime.devices import free_memory, tile_for
+from nox_runtime.engine import Layout, Step
 from nox_runtime.errors import UsageError
+from nox_runtime.fallback import Steady
 from nox_runtime.flow import NativeReader, Rows, count_regional, descreen, iter_rows, split
 from nox_runtime.model import Model, ModelFacts, load_model
 from nox_runtime.stretch import Statistics, Stretch
@@ -83,13 +85,18 @@ class StarRemover:
         one; by default the one that comes with nox.
     device : str
         'auto' or one of `nox_runtime.model.available_devices`.
-    tile : int
-        Side of the square that the model is given at once, in pixels.
+    tile : int, optional
+        Side of the square that is worked on at once, in pixels; by default what the
+        device's free memory takes.
     overlap : int, optional
         Pixels of surroundings a tile reads on each side; by default the model's
         receptive field, with which results do not depend on the tiles.
     threads : int
         Of the CPU; 0 for all cores.
+    passes : int
+        1, or 2 to also take what the first pass left, for dense fields.
+    upsample : bool
+        Show the model twice the scale, for stars under 1.5 pixels.
 
     Raises
     ------
@@ -101,11 +108,15 @@ class StarRemover:
         model: str | Path | Model | None = None,
         *,
         device: str = "auto",
-        tile: int = DEFAULT_TILE,
+        tile: int | None = None,
         overlap: int | None = None,
         threads: int = 0,
+        passes: int = 1,
+        upsample: bool = False,
     ) -> None:
-        if tile < 64:
+        if passes not in (1, 2):
+            raise UsageError(f"passes is {passes}; it must be 1 or 2")
+        if tile is not None and tile < 64:
             raise UsageError(f"tile is {tile}; it must be at least 64 pixels")
         if overlap is not None and overlap < 0:
             raise UsageError(f"overlap is {overlap}; it must be 0 pixels or more")
@@ -113,8 +124,15 @@ class StarRemover:
             model if isinstance(model, Model) else load_model(model, device=device, threads=threads)
         )
         facts = self.model.facts
+        scale = 2 if upsample else 1
         margin = facts.receptive_field if overlap is None else overlap
-        self.layout = Layout(facts.channels, facts.multiple, margin, tile)
+        self._runs = Steady(self.model, margin)
+        if upsample:  # in pixels of the picture, and those that interpolation reaches
+            margin = -(-margin // 2) + 3
+        if tile is None:
+            tile = tile_for(self.model.device, free_memory(self.model.device), scale)
+        multiple = max(1, facts.multiple // scale)
+        self.layout = Layout(facts.channels, multiple, margin * passes, tile, passes, scale)
 
     def tiles(self, height: int, width: int, region: tuple[int, ...] | None = None) -> int:
         """How many tiles a picture of this size, or a region of it, takes."""
@@ -153,7 +171,7 @@ class StarRemover:
             Those that are finished; in order, each once.
         """
         return iter_rows(
-            read, shape, self.model, self.layout, stretch, stats,
+            read, shape, self._runs, self.layout, stretch, stats,
             Controls() if controls is None else controls, [] if notes is None else notes,
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ REGION_ENDINGS = (".reg", ".crtf")
 _INSTALL = "pip install 'astronox[regions]'"
 
 
-def protect_rows(path: Path, source: Source) -> RowWeights:
+def protect_rows(path: Path, source: Source, stack: ExitStack) -> RowWeights:
     """Weights of what a file protects, a mask picture or a DS9 region file.
 
     Parameters
@@ -26,6 +27,8 @@ def protect_rows(path: Path, source: Source) -> RowWeights:
         (floats: 0 and 1); or regions in image or, where the picture has a WCS, sky
         coordinates.
     source : Source
+    stack : ExitStack
+        Closes the mask when all is done.
 
     Raises
     ------
@@ -34,9 +37,8 @@ def protect_rows(path: Path, source: Source) -> RowWeights:
     path = Path(path)
     if path.suffix.lower() in REGION_ENDINGS:
         return _region_rows(path, source)
-    mask = open_image(path)
+    mask = stack.enter_context(open_image(path))
     if mask.shape[1:] != source.shape[1:]:
-        mask.close()
         raise UsageError(
             f"{path}: the mask is {mask.shape[2]} x {mask.shape[1]}, the picture "
             f"{source.shape[2]} x {source.shape[1]} pixels; make it the same"
@@ -137,6 +139,11 @@ def keep_table(path: Path, source: Source) -> Any:
             f"{path}: not a readable catalogue ({reason(error)}); give ECSV, FITS or CSV "
             "with columns x and y"
         ) from error
+    if not table.colnames:
+        raise UsageError(
+            f"{path}: not a readable catalogue (it is empty); give ECSV, FITS or CSV "
+            "with columns x and y"
+        )
     names = {name.lower(): name for name in table.colnames}
     if {"x", "y"} <= set(names):
         for low in ("x", "y", "radius"):

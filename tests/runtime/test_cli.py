@@ -149,7 +149,6 @@ def _bad_png(folder: Path) -> Path:
         (_pages, "holds 4 pages; split it"),
         (_bad_png, "not a readable picture"),
         (lambda folder: folder / "nowhere.fits", "no such file; check the name"),
-        (lambda folder: folder, "a folder; give the pictures in it"),
     ],
 )
 def test_bad_input_is_one_clear_line(

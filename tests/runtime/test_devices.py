@@ -1,0 +1,248 @@
+"""Which device runs, and what happens when its memory is full; with stand-in sessions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import FACTS, StandIn, starry
+
+from nox_runtime import devices, model
+from nox_runtime.devices import PROVIDERS, choose_providers, tile_for, why
+from nox_runtime.errors import DeviceError, MemoryFullError
+from nox_runtime.model import Model, available_devices, available_models, load_model
+from nox_runtime.removal import StarRemover
+
+ALL = list(PROVIDERS.values())[::-1]
+
+
+def named(providers: list[str]) -> list[str]:
+    names = {p: n for n, p in PROVIDERS.items()}
+    return [names[p] for p in providers]
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "expected"),
+    [
+        ("auto", ALL, ["cuda", "coreml", "dml", "openvino", "cpu"]),
+        ("auto", ["CPUExecutionProvider"], ["cpu"]),
+        ("auto", ["AzureExecutionProvider", "CPUExecutionProvider"], ["cpu"]),
+        ("auto", ["TensorrtExecutionProvider", "CPUExecutionProvider"], ["cpu"]),
+        ("tensorrt", ALL, ["tensorrt", "cuda", "cpu"]),
+        ("openvino", ALL, ["openvino", "cpu"]),
+        ("cpu", ALL, ["cpu"]),
+    ],
+)
+def test_order_of_devices(device: str, there: list[str], expected: list[str]) -> None:
+    assert named(choose_providers(device, there)[0]) == expected
+
+
+def test_wrong_devices_are_refused() -> None:
+    with pytest.raises(DeviceError, match="device is 'gpu'; it must be one of auto, cuda"):
+        choose_providers("gpu", ALL)
+    with pytest.raises(DeviceError, match="device cuda is not in this build"):
+        choose_providers("cuda", ["CPUExecutionProvider"])
+
+
+def test_info_says_why() -> None:
+    lines = why(["CUDAExecutionProvider", "TensorrtExecutionProvider", "CPUExecutionProvider"])
+    assert lines[0] == "cuda: would run: the first there"
+    assert "only with --device tensorrt" in lines[1]
+    assert lines[2] == "coreml: not in this build of ONNX Runtime"
+    assert lines[-1] == "cpu: there; comes after another"
+
+
+def test_tiles_grow_with_free_memory_to_a_limit() -> None:
+    sizes = [tile_for("cuda", n << 20) for n in (50, 500, 4000, 80000)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 256
+    assert sizes[-1] == 3072
+    assert tile_for("cpu", 64 << 30) == tile_for("cuda", None) == 1536
+    assert tile_for("cpu", 64 << 30, scale=2) == 768
+    assert all(size % 64 == 0 for size in sizes)
+    assert devices.free_memory("coreml") is None
+
+
+def test_models_and_devices_that_are_there() -> None:
+    entries = available_models()
+    assert entries[0].name == model.DEFAULT_MODEL
+    assert entries[0].bytes == entries[0].path.stat().st_size
+    assert entries[0].facts.channels in (1, 3)
+    assert available_devices()[-1] == "cpu"
+
+
+class Session:
+    """Looks like one of ONNX Runtime's; full above some size of a side."""
+
+    def __init__(self, limit: int = 10**9, kind: str = "tensor(float)") -> None:
+        self.limit, self.kind, self.sizes, self.stand_in = limit, kind, [], StandIn()  # type: ignore[var-annotated]
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="picture", type=self.kind)]
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider"]
+
+    def get_modelmeta(self) -> Any:
+        return SimpleNamespace(custom_metadata_map=FACTS.to_metadata())
+
+    def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        picture = feeds["picture"]
+        assert picture.dtype == (np.float16 if "16" in self.kind else np.float32)
+        if max(picture.shape[2:]) > self.limit:
+            raise RuntimeError("BFCArena: Failed to allocate memory for requested buffer")
+        self.sizes.append(max(picture.shape[2:]))
+        made = self.stand_in(picture.astype(np.float32))
+        return [made.astype(picture.dtype)]
+
+
+def on_gpu(session: Session) -> Model:
+    return Model(Path("stand-in.onnx"), FACTS, session, "cuda")  # type: ignore[arg-type]
+
+
+PICTURE = starry(300, 410, 3).astype("f4")
+
+
+def test_full_memory_makes_smaller_pieces_and_says_so() -> None:
+    session = Session(limit=260)
+    made = StarRemover(on_gpu(session), tile=512).remove(PICTURE, stretch="none")
+    expected = StarRemover(StandIn(), tile=512).remove(PICTURE, stretch="none")
+    np.testing.assert_allclose(made.starless, expected.starless, atol=1e-5)
+    assert made.device == "cuda"
+    assert any("memory was full: pieces of" in note for note in made.notes)
+    assert max(session.sizes) <= 260
+    untouched = made.mask == 0
+    assert made.starless[:, untouched].tobytes() == PICTURE[:, untouched].tobytes()
+
+
+def test_a_device_too_small_for_any_piece_gives_way_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu = Session()
+    monkeypatch.setattr(model, "_session", lambda path, providers, threads: cpu)
+    remover = StarRemover(on_gpu(Session(limit=10)), tile=512)
+    steps = list(remover.iter_remove(PICTURE, stretch="none"))
+    made = steps[-1][1]
+    assert made is not None
+    assert made.device == "cpu"
+    assert made.notes[-1] == "the cuda device's memory was full: running on the CPU"
+    assert cpu.sizes
+    expected = StarRemover(StandIn(), tile=512).remove(PICTURE, stretch="none")
+    np.testing.assert_allclose(made.starless, expected.starless, atol=1e-5)
+
+
+def test_a_full_cpu_is_an_error_with_its_remedy() -> None:
+    full = Model(Path("m.onnx"), FACTS, Session(limit=10), "cpu")  # type: ignore[arg-type]
+    with pytest.raises(MemoryFullError, match=r"m\.onnx: the cpu device failed.*smaller --tile"):
+        StarRemover(full, tile=512).remove(PICTURE)
+
+
+def test_other_failures_are_not_taken_for_a_full_memory() -> None:
+    class Broken(Session):
+        def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            raise RuntimeError("CUDA failure 700: an illegal memory access")
+
+    with pytest.raises(DeviceError, match="illegal memory access") as caught:
+        StarRemover(on_gpu(Broken()), tile=512).remove(PICTURE)
+    assert not isinstance(caught.value, MemoryFullError)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_half_precision_is_taken_on_gpus_where_it_is_there(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    opened = []
+
+    class Fake(Session):
+        def __init__(self, path: str, options: object, providers: list[str]) -> None:
+            super().__init__(kind="tensor(float16)" if "fp16" in path else "tensor(float)")
+            opened.append(Path(path).name)
+            self.providers = providers
+
+        def get_providers(self) -> list[str]:
+            return self.providers
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Fake)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ALL)
+    for name in ("m.onnx", "m.fp16.onnx"):
+        (tmp_path / name).touch()
+    loaded = load_model(tmp_path / "m.onnx", device=device)
+    assert opened == ["m.fp16.onnx" if device == "cuda" else "m.onnx"]
+    made = StarRemover(loaded, tile=512).remove(PICTURE, stretch="none")
+    assert made.notes == (("half precision (m.fp16.onnx)",) if device == "cuda" else ())
+    expected = StarRemover(StandIn(), tile=512).remove(PICTURE, stretch="none")
+    np.testing.assert_allclose(made.starless, expected.starless, atol=2e-3)
+    loaded.to_cpu()
+    assert opened[-1] == "m.onnx"
+    assert loaded.device == "cpu"
+
+
+def test_eight_threads_share_a_remover(remover: StarRemover) -> None:
+    """Each thread's results are those that it would get alone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pictures = [starry(90, 100, 1 + 2 * (k % 2), seed=k).astype("f4") for k in range(8)]
+    alone = [remover.remove(p, strength=0.7, region=(3, 80, 4, 90)) for p in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(
+            pool.map(lambda p: remover.remove(p, strength=0.7, region=(3, 80, 4, 90)), pictures)
+        )
+    for a, b in zip(alone, together, strict=True):
+        assert a.starless.tobytes() == b.starless.tobytes()
+        assert a.stretch == b.stretch
+
+
+def test_a_second_pass_takes_what_the_first_left() -> None:
+    class Half(StandIn):
+        """Takes half of what stands out."""
+
+        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+            return (pictures + super().__call__(pictures)) / 2
+
+    one = StarRemover(Half(), tile=128).remove(PICTURE, stretch="none")
+    two = StarRemover(Half(), tile=128, passes=2).remove(PICTURE, stretch="none")
+    assert two.stars.sum() > 1.3 * one.stars.sum()
+    whole = StarRemover(Half(), tile=4096, passes=2).remove(PICTURE, stretch="none")
+    np.testing.assert_allclose(two.starless, whole.starless, atol=1e-5)
+
+
+def test_upsampling_shows_twice_the_scale_and_takes_undersampled_stars() -> None:
+    seen = []
+
+    class Wide(StandIn):
+        """Sees no star that is narrower than three pixels, like a network."""
+
+        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+            seen.append(pictures.shape)
+            made = super().__call__(pictures)
+            taken = pictures - made
+            near = taken[:, :, :-2] * taken[:, :, 2:] > 0
+            wide = np.zeros(taken.shape, bool)
+            wide[:, :, 1:-1] = near
+            return np.where(wide, made, pictures)
+
+    picture = np.full((1, 90, 110), 0.1, "f4")
+    picture[0, 40, 50] = 0.9
+    plain = StarRemover(Wide(), tile=128).remove(picture, stretch="none")
+    large = StarRemover(Wide(), tile=128, upsample=True).remove(picture, stretch="none")
+    assert plain.starless[0, 40, 50] == picture[0, 40, 50]
+    assert large.starless[0, 40, 50] < 0.4
+    assert large.starless[0, :30].tobytes() == picture[0, :30].tobytes()
+    assert seen[-1][2] % FACTS.multiple == 0
+    many = StarRemover(Wide(), tile=128, upsample=True).remove(PICTURE, stretch="none")
+    whole = StarRemover(Wide(), tile=4096, upsample=True).remove(PICTURE, stretch="none")
+    np.testing.assert_allclose(many.starless, whole.starless, atol=1e-4)
+
+
+def test_facts_survive_their_metadata() -> None:
+    again = model.ModelFacts.from_metadata(FACTS.to_metadata(), "m.onnx")
+    assert again == FACTS
+    assert json.loads(FACTS.to_metadata()["nox.name"]) == "stand-in"
+    assert dataclasses.is_dataclass(again)
