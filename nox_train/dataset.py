@@ -39,6 +39,8 @@ def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
     mono = bool(rng.random() < 0.2)
     optics = psf.random_optics(rng, mono=mono)
     population = stars.random_population(rng, optics.fwhm, mono=mono)
+    if population.palette:
+        optics = optics.through(population.palette)
     # Where the optics change over the frame, half of the fields are the whole frame.
     varies = optics.field_coma or optics.field_astigmatism or optics.field_curvature
     nodes = 3 if varies and rng.random() < 0.5 else 1
@@ -120,13 +122,13 @@ class Bank:
     def scene(self, rng: np.random.Generator, size: int) -> Scene:
         """Draw a field and a background, and compose them."""
         i = int(rng.integers(len(self.fields)))
-        j = int(rng.integers(len(self.backgrounds)))
         room = min(self.backgrounds.shape[-1], self.fields.shape[-1])
         resize, side = rng.random(), size
         if resize < SHRUNK and 2 * size <= room:
             side = 2 * size
         elif resize > 1 - ENLARGED:
             side = size // 2
+        j = self._background(rng, shrinking=side > size)
         light = _window(self.fields[i], 2 * side, rng).astype(np.float32)
         light *= np.float32(1 / _LIGHT_SCALE)
         facts = self.field_facts[i]
@@ -135,6 +137,16 @@ class Bank:
         if side > size:
             return shrunk(made)
         return enlarged(made) if side < size else made
+
+    def _background(self, rng: np.random.Generator, *, shrinking: bool) -> int:
+        """Draw a background; shrinking must not turn its objects into points."""
+        j = int(rng.integers(len(self.backgrounds)))
+        for _ in range(8 if shrinking else 0):
+            seeing = self.background_facts[j]["seeing"]
+            if seeing is None or seeing >= 1.8:
+                break
+            j = int(rng.integers(len(self.backgrounds)))
+        return j
 
     def batch(self, seed: int, index: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of the stream `seed`.

@@ -54,7 +54,8 @@ def _square(picture: Picture, size: int, rng: np.random.Generator) -> Picture:
 def _relit(background: Picture, rng: np.random.Generator) -> Picture:
     """Vary a background's brightness, contrast and colour; most skies are dark."""
     if len(background) == 3:
-        background = background[rng.permutation(3)]
+        if rng.random() < 0.2:  # palettes that nobody has thought of yet
+            background = background[rng.permutation(3)]
         background = background * rng.uniform(0.8, 1.25, (3, 1, 1)).astype(np.float32)
         if rng.random() < 0.6:  # background neutralisation: most skies are grey
             dark = np.percentile(background[:, ::4, ::4], 10, axis=(1, 2), keepdims=True)

@@ -6,7 +6,7 @@ function, so its cost does not depend on the number of stars.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from scipy import fft
@@ -14,6 +14,8 @@ from scipy import fft
 from nox_train.colours import blackbody_rgb, narrowband_rgb
 from nox_train.psf import Optics, colour_psf, grid_weights, psf_grid
 
+#: Width in pixels below which stars are placed by half pixels, see `star_field`.
+SHARP = 2.0
 CLUSTERS = ("none", "open", "globular")
 
 
@@ -308,8 +310,7 @@ def star_field(
         gradient=p.gradient, double_share=p.double_share,
     )  # fmt: skip
     if nodes == 1:
-        psf = colour_psf(optics, psf_size)
-        light = spread(impulse_map(size, x, y, colour * flux), psf)
+        light, psf = _convolved(size, x, y, colour * flux, optics, psf_size)
     else:
         grid = psf_grid(optics, nodes, psf_size)
         shares = grid_weights(nodes, 2 * x / size - 1, 2 * y / size - 1)
@@ -323,6 +324,40 @@ def star_field(
         float(1.0 / flux.max()),
         {"optics": asdict(optics), "population": asdict(population), "stars": int(n)},
     )
+
+
+def _convolved(
+    size: int, x: np.ndarray, y: np.ndarray, flux: np.ndarray, optics: Optics, psf_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stars through one set of optics, and the point spread function.
+
+    Stars hardly wider than a pixel look different at each place within it, and cubic
+    weights would ring round them: those go, by linear weights, to places half a pixel
+    apart, each with a point spread function of its own.
+    """
+    psf = colour_psf(optics, psf_size)
+    if optics.fwhm >= SHARP:
+        return spread(impulse_map(size, x, y, flux), psf), psf
+    fine = linear_impulse_map(2 * size, 2 * x, 2 * y, flux)
+    light = np.zeros((len(flux), size, size))
+    for j, i in np.ndindex(2, 2):
+        moved = tuple((dx + i / 2, dy + j / 2) for dx, dy in optics.shift)
+        here = psf if i == j == 0 else colour_psf(replace(optics, shift=moved), psf_size)
+        light += spread(fine[:, j::2, i::2], here)
+    return light, psf
+
+
+def linear_impulse_map(size: int, x: np.ndarray, y: np.ndarray, flux: np.ndarray) -> np.ndarray:
+    """As `impulse_map` by linear weights, which never ring but broaden more."""
+    x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    tx, ty = x - x0, y - y0
+    out = np.zeros((len(flux), size * size))
+    for j, wy in enumerate((1 - ty, ty)):
+        for i, wx in enumerate((1 - tx, tx)):
+            index = (y0 + j) % size * size + (x0 + i) % size
+            for plane, f in zip(out, flux, strict=True):
+                plane += np.bincount(index, wy * wx * f, minlength=size * size)
+    return out.reshape(len(flux), size, size)
 
 
 def spread(impulses: np.ndarray, psf: np.ndarray) -> np.ndarray:
