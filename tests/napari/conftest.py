@@ -79,8 +79,17 @@ class Gated:
 
 
 @pytest.fixture
-def gated() -> type[Gated]:
-    return Gated
+def gated():  # type: ignore[no-untyped-def]
+    """Makes gated models; all are let go at the end."""
+    made = []
+
+    def make(**kwargs):  # type: ignore[no-untyped-def]
+        made.append(Gated(**kwargs))
+        return made[-1]
+
+    yield make
+    for model in made:
+        model.gate.release(10_000)
 
 
 def sky(dtype: str = "u2", shape: tuple[int, ...] = (150, 170), channels: int = 3) -> np.ndarray:

@@ -8,8 +8,7 @@ from typing import Any
 
 import napari.viewer
 from napari.layers import Layer
-from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import notification_manager, show_error, show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
@@ -23,6 +22,9 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+# napari's own create_worker stumbles over errors (0.9.2): its status handler takes none.
+from superqt.utils import create_worker
 
 from nox_napari.activity import Activity
 from nox_napari.compare import Compare
@@ -188,8 +190,8 @@ class StarRemovalPanel(QWidget):
     def _models_found(self, found: Any) -> None:
         if not isalive(self):
             return
-        if isinstance(found, BaseException):
-            self._no_models(for_window(found))
+        if isinstance(found, str):
+            self._no_models(found)
             return
         models, devices = found
         items = [(described(entry), str(entry.path)) for entry in models]
@@ -259,7 +261,7 @@ class StarRemovalPanel(QWidget):
             _start_thread=True, _ignore_errors=True,
             _connect={
                 "yielded": lambda item: self._received(job, item),
-                "errored": lambda _: self._broken(job),
+                "errored": lambda error: self._broken(job, error),
             },
         )  # fmt: skip
 
@@ -305,8 +307,9 @@ class StarRemovalPanel(QWidget):
         for note in outcome.notes:
             show_info(note)
 
-    def _broken(self, job: _Job) -> None:
-        """Something went wrong that nobody foresaw; napari shows what."""
+    def _broken(self, job: _Job, error: Exception) -> None:
+        """Something went wrong that nobody foresaw; napari shows what, with a traceback."""
+        notification_manager.receive_error(type(error), error, error.__traceback__)
         if job is self._job and isalive(self):
             self._job = None
             self._idle()
@@ -326,8 +329,9 @@ class StarRemovalPanel(QWidget):
         super().closeEvent(event)
 
 
-def _look_for_models() -> Any:
+def _look_for_models() -> tuple[list[ModelEntry], list[str]] | str:
+    """Models and devices, or why there are none."""
     try:
         return available_models(), available_devices()
     except NoxError as error:
-        return error
+        return for_window(error)
