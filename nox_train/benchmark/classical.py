@@ -18,21 +18,24 @@ from photutils.detection import DAOStarFinder
 from scipy import ndimage
 
 _HALF = 12
-_MOST = 6000
 
 
-def detect(flat: np.ndarray, threshold: float, fwhm: float) -> Table | None:
-    """Stars above a threshold, brightest first; None without any."""
+def detect(
+    flat: np.ndarray, threshold: float, fwhm: float, *, narrow: bool = False
+) -> Table | None:
+    """Stars above a threshold, brightest first; None without any.
+
+    `narrow` lets stars through that are hardly wider than a pixel, and cosmic rays.
+    """
+    options = {"sharpness_range": (0.15, 2.5)} if narrow else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # photutils warns when nothing is found
-        found = DAOStarFinder(threshold, fwhm)(flat)
+        found = DAOStarFinder(threshold, fwhm, **options)(flat)
     if found is None or not len(found):
         return None
-    names = ("x_centroid", "y_centroid") if "x_centroid" in found.colnames else (
-        "xcentroid", "ycentroid")  # fmt: skip
-    table = Table({"x": found[names[0]], "y": found[names[1]], "peak": found["peak"]})
+    table = Table({"x": found["x_centroid"], "y": found["y_centroid"], "peak": found["peak"]})
     table.sort("peak", reverse=True)
-    return table[:_MOST]
+    return table
 
 
 def flattened(grey: np.ndarray, box: int = 32) -> np.ndarray:
@@ -44,7 +47,7 @@ def flattened(grey: np.ndarray, box: int = 32) -> np.ndarray:
 
 def star_width(flat: np.ndarray, sigma: float) -> float:
     """Median full width at half maximum of the brighter unsaturated stars, in pixels."""
-    found = detect(flat, 15 * sigma, 3.0)
+    found = detect(flat, 15 * sigma, 2.5, narrow=True)
     if found is None:
         return 3.0
     top = float(np.max(found["peak"]))
@@ -123,6 +126,32 @@ def _filled(plane: np.ndarray, hole: np.ndarray, fwhm: float, sigma: float) -> n
     return np.where(hole, out + grain, plane)
 
 
+def _grain(plane: np.ndarray) -> float:
+    """Noise of a pixel, from what a Gaussian of 2 px does not hold."""
+    return max(1.02 * float(mad_std(plane - ndimage.gaussian_filter(plane, 2.0))), 1e-4)
+
+
+def _bright(flat: np.ndarray, sigma: float, fwhm: float) -> list[tuple[float, float, float]]:
+    """Bright stars by their outline, (x, y, radius): flat tops escape star finders.
+
+    Round, filled patches above several thresholds, no wider than six stars.
+    """
+    soft = ndimage.gaussian_filter(flat, 1.0)
+    out = []
+    for level in (100.0, 40.0, 20.0, 10.0):
+        labels, _ = ndimage.label(soft > level * sigma)
+        for i, part in enumerate(ndimage.find_objects(labels), start=1):
+            mine = labels[part] == i
+            h, w = mine.shape
+            area = int(mine.sum())
+            round_ = area > 0.6 * h * w and max(h, w) <= 1.6 * min(h, w)
+            if round_ and 0.6 * fwhm**2 < area < np.pi * (3 * fwhm + 3) ** 2:
+                y, x = ndimage.center_of_mass(mine)
+                radius = 1.3 * np.sqrt(area / np.pi) + 0.4 * fwhm
+                out.append((part[1].start + x, part[0].start + y, float(radius)))
+    return out
+
+
 def remove(picture: np.ndarray) -> np.ndarray:
     """Remove stars by detection, subtraction and filling.
 
@@ -136,28 +165,34 @@ def remove(picture: np.ndarray) -> np.ndarray:
     ndarray, same shape and type
     """
     grey = picture.mean(axis=0).astype(np.float64)
-    flat = flattened(grey)
-    sigma = max(float(mad_std(flat)), 1e-4)
-    fwhm = star_width(flat, sigma)
-    found = detect(flat, 5 * sigma, fwhm)
-    if found is None:
-        return picture.copy()
-    shape = _shape(flat, found, sigma)
+    # Clouds that the background does not follow are noise to a star finder.
+    sigma = float(np.hypot(_grain(grey), 0.3 * mad_std(flattened(grey))))
+    fwhm = star_width(flattened(grey), sigma)
+    box = max(32, round(10 * fwhm))
+    flat = flattened(grey, box)
+    found = detect(flat, 4 * sigma, fwhm, narrow=True)
+    shape = None if found is None else _shape(flat, found, sigma)
+    hole, around = np.zeros(grey.shape, bool), np.zeros(grey.shape, bool)
+    for x, y, radius in _bright(flat, sigma, fwhm):
+        _punch(hole, x, y, radius)
+        _punch(around, x, y, 3 * radius)
+    glow = around & (ndimage.gaussian_filter(flat, 1.5) > 3 * sigma)
+    hole = ndimage.binary_propagation(hole, mask=hole | glow)
+    near = hole.copy()
+    for row in found if found is not None else ():
+        brightness = np.log10(max(float(row["peak"]) / (4 * sigma), 1.0))
+        _punch(near, float(row["x"]), float(row["y"]), fwhm * (1.0 + 0.45 * brightness))
     out = []
-    heights = np.asarray(found["peak"])
     for plane in picture.astype(np.float64):
-        side = min(32, *(s // 2 for s in plane.shape))
-        slow = Background2D(plane, side, filter_size=3, bkg_estimator=MedianBackground()).background
-        grain = float(mad_std(plane - slow))
-        made = plane if shape is None else _subtract(plane, slow, found, shape)
-        hole = np.zeros(plane.shape, bool)
-        for row, height in zip(found, heights, strict=True):
-            # What the shape cannot take: bright cores, and all where there is no shape.
-            radius = fwhm * (0.8 + 0.45 * np.log10(max(height / (5 * sigma), 1.0)))
-            if shape is None or height > 25 * sigma:
-                _punch(hole, float(row["x"]), float(row["y"]), radius)
-        hole |= (np.abs(made - slow) > 5 * grain) & ndimage.binary_dilation(hole, iterations=3)
-        out.append(_filled(made, hole, fwhm, 0.8 * grain))
+        slow = plane - flattened(plane, box)
+        grain = _grain(plane)
+        made = plane
+        if shape is not None and found is not None:
+            made = _subtract(plane, slow, found, shape)
+        # What subtraction leaves of a star, as light or as a ring, is filled like the rest.
+        rough = np.abs(ndimage.gaussian_filter(made - slow, 0.7)) > 3 * grain
+        gone = hole | (ndimage.binary_dilation(rough & near) & near)
+        out.append(_filled(made, gone, fwhm, grain))
     return np.clip(np.stack(out), 0, 1).astype(picture.dtype)
 
 
