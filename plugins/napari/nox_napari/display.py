@@ -41,9 +41,14 @@ def shown_like_stretched(planes: np.ndarray) -> dict[str, Any]:
     return {"contrast_limits": (black, white), "gamma": _GAMMA}
 
 
+def camera(viewer: Any) -> Any:
+    """The camera; napari 0.9 moved it."""
+    return getattr(viewer, "scene", viewer).camera
+
+
 def is_turned_over(viewer: Any) -> bool:
     """Whether the first row is at the bottom of the window."""
-    return str(viewer.camera.orientation2d[0]) == "up"
+    return str(camera(viewer).orientation2d[0]) == "up"
 
 
 def set_turned_over(viewer: Any, up: bool) -> None:
@@ -51,7 +56,8 @@ def set_turned_over(viewer: Any, up: bool) -> None:
 
     Only the view changes; rows stay where they are in the data.
     """
-    viewer.camera.orientation2d = ("up" if up else "down", viewer.camera.orientation2d[1])
+    found = camera(viewer)
+    found.orientation2d = ("up" if up else "down", found.orientation2d[1])
 
 
 def turn_over(viewer: napari.viewer.Viewer) -> None:

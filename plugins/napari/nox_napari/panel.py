@@ -28,7 +28,7 @@ from superqt.utils import create_worker
 
 from nox_napari.activity import Activity
 from nox_napari.compare import Compare
-from nox_napari.display import is_turned_over, set_turned_over
+from nox_napari.display import camera, is_turned_over, set_turned_over
 from nox_napari.form import DEVICES, Form, described, refill
 from nox_napari.job import Progress
 from nox_napari.messages import for_window, missing_runtime
@@ -138,7 +138,7 @@ class StarRemovalPanel(QWidget):
         if hasattr(layers.events, "renamed"):
             layers.events.renamed.connect(self.reload_layers)
         layers.selection.events.active.connect(self.reload_layers)
-        self.viewer.camera.events.orientation.connect(self._camera_turned)
+        camera(self.viewer).events.orientation.connect(self._camera_turned)
         self._camera_turned()
 
     # Layers
@@ -292,7 +292,8 @@ class StarRemovalPanel(QWidget):
             job.placing = True  # half of the layers would be worse than all
             self.device = outcome.removals[0].device
             # One layer for each turn of the event loop: napari needs its time for each.
-            self._place_next(job, outcome, place(self.viewer, layers))
+            steps = place(self.viewer, layers)
+            QTimer.singleShot(0, lambda: self._place_next(job, outcome, steps))
 
     def _place_next(self, job: _Job, outcome: Any, steps: Any) -> None:
         if job is not self._job or not isalive(self):
