@@ -35,11 +35,16 @@ def test_help_loads_neither_numpy_nor_onnxruntime() -> None:
     assert done.stderr.strip() == "[]"
 
 
+#: Siril wants a script in one file, its window included.
+ONE_FILE = "plugins/siril/nox_star_removal.py"
+
+
 def test_modules_stay_short() -> None:
     long = [
         (str(path.relative_to(ROOT)), n)
         for folder in ("nox_runtime", "nox_train", "plugins", "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
         if (n := len(path.read_text().splitlines())) >= 400
+        and path.relative_to(ROOT).as_posix() != ONE_FILE
     ]
     assert not long
