@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from astropy.modeling import fitting, models
 from astropy.stats import mad_std
-from PIL import Image, ImageDraw
 from photutils.detection import DAOStarFinder
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from nox_runtime import stretch
@@ -68,8 +68,8 @@ EXAMPLES = (
     Example(
         "Webb, NIRCam", "jwst__weic2212a.jpg", "NASA, ESA, CSA, STScI, Webb ERO (CC BY 4.0)",
         (560, 530), "dark cloud",
-        {"aperture": "hexagons", "lambda_over_d": 0.9, "fwhm": 0.7, "wavelengths_um": (4.44, 2.77, 1.50),
-         "aureole_share": 0.003, "aperture_angle": 0.5236},
+        {"aperture": "hexagons", "lambda_over_d": 0.9, "fwhm": 0.7,
+         "wavelengths_um": (4.44, 2.77, 1.50), "aureole_share": 0.003, "aperture_angle": 0.5236},
         {"slope": 0.6, "temperature": 12000.0, "saturation": 1.4}, saturated=0.02,
     ),
     Example(

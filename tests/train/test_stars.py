@@ -164,6 +164,22 @@ def test_stars_in_a_field_have_the_width_and_shape_asked_for(
         assert half == pytest.approx(expected, abs=0.75)
 
 
+@pytest.mark.parametrize("fwhm", [0.6, 1.0, 1.9])
+def test_sharp_stars_have_no_dark_rings_and_keep_flux_and_place(fwhm: float) -> None:
+    optics = psf.Optics(fwhm=fwhm, aureole_share=0.02)
+    x, y = np.array([100.3]), np.array([140.85])
+    light, _ = stars._convolved(256, x, y, np.ones((3, 1)), optics, 256)
+    assert light.sum(axis=(1, 2)) == pytest.approx(np.ones(3), rel=1e-3)
+    near = light[1, 133:150, 93:110]
+    assert (near.sum(0) @ np.arange(93, 110)) / near.sum() == pytest.approx(100.3, abs=0.03)
+    assert (near.sum(1) @ np.arange(133, 150)) / near.sum() == pytest.approx(140.85, abs=0.03)
+    # Outwards from the star every ring of pixels is darker than the one before.
+    yy, xx = np.mgrid[:256, :256]
+    r = np.hypot(xx - 100.3, yy - 140.85)
+    rings = [light[1][(r >= k) & (r < k + 1)] for k in range(1, 12)]
+    assert min(ring.min() for ring in rings[:4]) > rings[10].max()
+
+
 def test_stars_of_a_whole_frame_grow_tails_towards_the_corners() -> None:
     optics = psf.Optics(fwhm=2.0, lambda_over_d=1.0, field_coma=0.4, aureole_share=0)
     population = stars.Population(density=400, slope=1.2, dynamic_range=3, mono=True)
