@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -22,7 +22,7 @@ from nox_runtime import veto_files
 from nox_runtime.catalog import Cataloguer
 from nox_runtime.catalog import save as save_catalog
 from nox_runtime.controls import Controls
-from nox_runtime.engine import Step
+from nox_runtime.engine import Elsewhere, Step
 from nox_runtime.errors import OutputError, UsageError
 from nox_runtime.flow import NativeReader, descreen
 from nox_runtime.images import CachedRows, Sink, Source, create_image, open_image
@@ -186,7 +186,12 @@ def _parts(source: Source) -> Iterator[_Part]:
 
 
 def iter_file(
-    path: Path, outputs: Outputs, remover: StarRemover, **options: Any
+    path: Path,
+    outputs: Outputs,
+    remover: StarRemover,
+    *,
+    elsewhere: Callable[[Path, int, Stretch, Statistics], Elsewhere] | None = None,
+    **options: Any,
 ) -> Iterator[Step | dict[str, Any]]:
     """Remove the stars from one file; the last item is the report.
 
@@ -198,6 +203,9 @@ def iter_file(
     outputs : Outputs
         See `plan_outputs`.
     remover : StarRemover
+    elsewhere : callable, optional
+        Gives what does the tiles of a file's plane, stretched so, instead of this
+        process; see `nox_runtime.cluster`.
     **options
         As for `run_file`.
     """
@@ -227,7 +235,8 @@ def iter_file(
                 gathering += time.monotonic() - start
                 if not results.sinks:
                     results.begin(remover, used, stats)
-                steps = remover.iter_rows(part.read, part.shape, used, stats, controls, notes)
+                away = elsewhere and elsewhere(path, part.plane, used, stats)
+                steps = remover.iter_rows(part.read, part.shape, used, stats, controls, notes, away)
                 stack.callback(steps.close)  # type: ignore[attr-defined]
                 parts = source.shape[0] if source.stacked else 1
                 for step, rows in steps:

@@ -20,6 +20,11 @@ from nox_runtime.tiling import Span, grid, reflected
 #: float32, display range, no NaN.
 Reader = Callable[[int, int, int, int], np.ndarray]
 
+#: Rows and columns of a tile.
+Tile = tuple[Span, Span]
+#: Gives the residuals (`tile_residual`) of tiles, in their order: a generator.
+Elsewhere = Callable[[list[Tile]], Iterator[np.ndarray]]
+
 #: Side of the square a model is given at once, in pixels.
 DEFAULT_TILE = 1536
 #: Light below this share of the display range is left: a third of an 8-bit step.
@@ -155,8 +160,20 @@ def _halved(large: np.ndarray) -> np.ndarray:
     return np.asarray(large.reshape(c, h // 2, 2, w // 2, 2).mean(axis=(2, 4)))
 
 
+def tile_residual(
+    read: Reader, tile: Tile, height: int, width: int, model: Runs, layout: Layout
+) -> np.ndarray:
+    """Light to take away from one tile, (C, h, w); what `iter_residual` does for each."""
+    window = _window(read, *tile, height, width)
+    return _residual(model, np.ascontiguousarray(window), layout)
+
+
 def iter_residual(
-    read: Reader, shape: tuple[int, int, int], model: Runs, layout: Layout
+    read: Reader,
+    shape: tuple[int, int, int],
+    model: Runs,
+    layout: Layout,
+    elsewhere: Elsewhere | None = None,
 ) -> Iterator[Step]:
     """Run the model tile by tile; stop iterating to cancel.
 
@@ -171,6 +188,8 @@ def iter_residual(
     model : callable
         See `Runs`.
     layout : Layout
+    elsewhere : callable, optional
+        Does the tiles instead of this process; see `Elsewhere`.
 
     Yields
     ------
@@ -184,17 +203,22 @@ def iter_residual(
     pending = np.zeros((channels, min(height, tall + max(r.ramp_in for r in rows)), width), "f4")
     first = 0  # the row of the picture that `pending` begins with
 
-    def windows() -> Iterator[np.ndarray]:
-        for row in rows:
-            for column in columns:
-                yield np.ascontiguousarray(_window(read, row, column, height, width))
+    tiles = [(row, column) for row in rows for column in columns]
 
-    reading = ahead(windows())  # the next tile is read while the model runs
+    def here() -> Iterator[np.ndarray]:
+        windows = (np.ascontiguousarray(_window(read, *tile, height, width)) for tile in tiles)
+        reading = ahead(windows)  # the next tile is read while the model runs
+        try:
+            for window in reading:
+                yield _residual(model, window, layout)
+        finally:
+            reading.close()  # type: ignore[attr-defined]
+
+    residuals = here() if elsewhere is None else elsewhere(tiles)
     try:
         for row in rows:
             for k, column in enumerate(columns):
-                residual = _residual(model, next(reading), layout)
-                _blend(pending, residual, row, column, first)
+                _blend(pending, next(residuals), row, column, first)
                 done += 1
                 if k < len(columns) - 1:
                     yield Step(done, total)
@@ -206,7 +230,7 @@ def iter_residual(
             pending[:, left:] = 0
             first = row.final_stop
     finally:
-        reading.close()  # type: ignore[attr-defined]
+        residuals.close()  # type: ignore[attr-defined]
 
 
 def _blend(pending: np.ndarray, residual: np.ndarray, row: Span, column: Span, first: int) -> None:

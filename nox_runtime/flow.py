@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nox_runtime.controls import Controls, Vetoes
-from nox_runtime.engine import Layout, Runs, Step, iter_residual
+from nox_runtime.engine import Elsewhere, Layout, Runs, Step, iter_residual
 from nox_runtime.overlap import ahead
 from nox_runtime.stretch import Statistics, Stretch
 
@@ -98,6 +98,7 @@ def iter_rows(
     stats: Statistics,
     controls: Controls,
     notes: list[str],
+    elsewhere: Elsewhere | None = None,
 ) -> Iterator[tuple[Step, Rows | None]]:
     """Remove stars row by row; stop iterating to cancel.
 
@@ -125,7 +126,11 @@ def iter_rows(
 
     vetoes = Vetoes(controls, light, shape[1]) if controls.by_object else None
     # The model works on the next tile while the rows of the last are split and written.
-    for step in ahead(_regional(display, shape, model, layout, controls.region)):
+    if elsewhere is None or controls.region is not None:
+        steps = ahead(_regional(display, shape, model, layout, controls.region))
+    else:
+        steps = iter_residual(display, shape, model, layout, elsewhere)
+    for step in steps:
         if step.residual is None:
             yield step, None
             continue

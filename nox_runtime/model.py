@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,6 +212,20 @@ class Model:
                 self.busy += time.monotonic() - began
         return np.asarray(made, np.float32)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes, which start a session of their own."""
+        state = {k: v for k, v in vars(self).items() if k not in ("_lock", "session")}
+        return state | {"session": self.session is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
+        chosen = choose_providers(self.device, [PROVIDERS[self.device], PROVIDERS["cpu"]])[0]
+        if state["session"]:
+            self.session = _shared_session(self.path, tuple(chosen), self.threads)
+        else:
+            self.session = None
+
     def note(self, text: str) -> None:
         """Tell the user something, once."""
         with self._lock:
@@ -267,6 +282,14 @@ def load_model(name: str | Path | None = None, *, device: str = "auto", threads:
     elif path == half:
         notes.append(f"half precision ({half.name})")
     return Model(path, facts, session, names.get(running, running), notes, threads=threads)
+
+
+@lru_cache(maxsize=2)
+def _shared_session(
+    path: Path, providers: tuple[str, ...], threads: int
+) -> onnxruntime.InferenceSession:
+    """One session for all copies of a model that reach this process."""
+    return _session(path, list(providers), threads)
 
 
 def _session(path: Path, providers: list[str], threads: int) -> onnxruntime.InferenceSession:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from nox_runtime import controls as controlling
+from nox_runtime import lazy
 from nox_runtime import stretch as stretches
 from nox_runtime.controls import Controls
 from nox_runtime.devices import free_memory, tile_for
-from nox_runtime.engine import Layout, Step
+from nox_runtime.engine import Elsewhere, Layout, Step
 from nox_runtime.errors import UsageError
 from nox_runtime.fallback import Steady
 from nox_runtime.flow import NativeReader, Rows, count_regional, descreen, iter_rows, split
@@ -126,7 +127,7 @@ class StarRemover:
         facts = self.model.facts
         scale = 2 if upsample else 1
         margin = facts.receptive_field if overlap is None else overlap
-        self._runs = Steady(self.model, margin)
+        self.runs = Steady(self.model, margin)
         if upsample:  # in pixels of the picture, and those that interpolation reaches
             margin = -(-margin // 2) + 3
         if tile is None:
@@ -146,6 +147,7 @@ class StarRemover:
         stats: Statistics,
         controls: Controls | None = None,
         notes: list[str] | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> Iterator[tuple[Step, Rows | None]]:
         """Remove stars row by row, for pictures too large to hold; stop to cancel.
 
@@ -162,6 +164,8 @@ class StarRemover:
             What shall stay.
         notes : list of str, optional
             What the user should know is added to it.
+        elsewhere : callable, optional
+            Does the tiles instead of this process; see `nox_runtime.engine.Elsewhere`.
 
         Yields
         ------
@@ -171,8 +175,8 @@ class StarRemover:
             Those that are finished; in order, each once.
         """
         return iter_rows(
-            read, shape, self._runs, self.layout, stretch, stats,
-            Controls() if controls is None else controls, [] if notes is None else notes,
+            read, shape, self.runs, self.layout, stretch, stats,
+            Controls() if controls is None else controls, [] if notes is None else notes, elsewhere,
         )  # fmt: skip
 
     def iter_remove(
@@ -191,12 +195,16 @@ class StarRemover:
     ) -> Iterator[tuple[Step, Removal | None]]:
         """As `remove`, yielding progress, a tile at a time; the last item has the result."""
         began = time.monotonic()
+        image = _values(image)
         picture, restore = _as_planes(image)
         shape = (picture.shape[0], picture.shape[1], picture.shape[2])
         controls = controlling.checked(
             shape[1:], strength=strength, protect=protect, keep=keep, max_size=max_size,
             min_roundness=min_roundness, region=region,
         )  # fmt: skip
+        if lazy.is_lazy(picture):
+            yield Step(1, 1), self._lazily(picture, restore, stretch, controls, catalog)
+            return
         stats = stretches.statistics(picture)
         used = stretches.choose(stretch, stats) if isinstance(stretch, str) else stretch
         starless, stars = np.empty_like(picture), np.empty_like(picture)
@@ -228,6 +236,20 @@ class StarRemover:
             ),
         )  # fmt: skip
 
+    def _lazily(
+        self, picture: Any, restore: Callable[[Any], Any], stretch: str | Stretch,
+        controls: Controls, catalog: bool,
+    ) -> Removal:  # fmt: skip
+        if catalog:
+            controls = replace(controls, max_size=np.inf)  # refused alike
+        made = lazy.remove(picture, self.runs, self.layout, stretch, controls)
+        kind = picture.dtype.kind
+        white = float(np.iinfo(picture.dtype).max) if kind == "u" else 1.0
+        return Removal(
+            restore(made.starless), restore(made.stars), made.mask, made.stretch,
+            self.model.device, self.model.facts, 0.0, white=white, notes=tuple(self.model.notes),
+        )  # fmt: skip
+
     def remove(
         self,
         image: np.ndarray,
@@ -246,8 +268,10 @@ class StarRemover:
 
         Parameters
         ----------
-        image : ndarray, shape (H, W), (C, H, W) or (H, W, C) with C of 1 or 3
-            Any real type and range; NaN and infinities come back as they are.
+        image : array, shape (H, W), (C, H, W) or (H, W, C) with C of 1 or 3
+            Any real type and range; NaN and infinities come back as they are.  A numpy
+            array; an NDData, CCDData or HDU of astropy, whose data is taken; or a dask
+            array, whose results are dask arrays that nothing has been computed of.
         stretch : {'auto', 'none', 'mtf', 'asinh'} or Stretch
             See `nox_runtime.stretch.choose`.
         strength : float
@@ -296,9 +320,18 @@ def _cataloguer(shape: tuple[int, int, int], stats: Statistics) -> Any:
     return Cataloguer(shape, stats.white)
 
 
-def _as_planes(image: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+def _values(image: Any) -> Any:
+    """The numbers of an array, NDData, CCDData or HDU; dask arrays stay what they are."""
+    if lazy.is_lazy(image):
+        return image
+    data = getattr(image, "data", None)
+    if isinstance(image, np.ndarray) or data is None or isinstance(data, memoryview):
+        return np.asarray(image)
+    return data if lazy.is_lazy(data) else np.asarray(data)
+
+
+def _as_planes(image: Any) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """A picture as (C, H, W), and the function that brings back its own shape."""
-    image = np.asarray(image)
     if image.dtype.kind not in "uif":
         raise UsageError(f"values are {image.dtype}; they must be integers or floats")
     native = image.astype(image.dtype.newbyteorder("="), copy=False)
@@ -307,7 +340,7 @@ def _as_planes(image: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np
     if image.ndim == 3 and image.size and image.shape[0] in (1, 3):
         return native, lambda a: a
     if image.ndim == 3 and image.size and image.shape[2] in (1, 3):
-        return np.moveaxis(native, -1, 0), lambda a: np.moveaxis(a, 0, -1)
+        return native.transpose(2, 0, 1), lambda a: a.transpose(1, 2, 0)
     raise UsageError(
         f"shape is {image.shape}; it must be (H, W), (C, H, W) or (H, W, C) with C of 1 or 3"
     )

@@ -72,7 +72,7 @@ class Gatherer:
     """
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype, limit: int = SAMPLE) -> None:
-        self.step = max(1, int(np.ceil(np.sqrt(shape[1] * shape[2] / limit))))
+        self.step = grid_step(shape[1], shape[2], limit)
         self.dtype = np.dtype(dtype)
         self._parts: list[np.ndarray] = []
         self._low, self._high = np.inf, -np.inf
@@ -91,25 +91,36 @@ class Gatherer:
 
     def statistics(self) -> Statistics:
         """What has been gathered."""
-        median, sigma = [], []
-        for channel in np.concatenate(self._parts, axis=1):
-            values = channel.astype(np.float64).ravel()
-            values = values[np.isfinite(values)]
-            if not values.size:
-                values = np.zeros(1)
-            middle = float(np.median(values))
-            median.append(middle)
-            sigma.append(MAD_TO_SIGMA * float(np.median(np.abs(values - middle))))
-        low, high = (self._low, self._high) if self._low <= self._high else (0.0, 0.0)
-        # Numbers that stand for "no value" (-1e30, say) must not become the black point;
-        # pixels below black are never changed.
-        sound = min(
-            m - _SENTINEL_SIGMA * max(s, 1e-6 * abs(m)) for m, s in zip(median, sigma, strict=True)
-        )
-        low = max(low, sound, -1e200)
-        high = min(high, 1e200)
-        black, white = nominal_range(self.dtype, low, high)
-        return Statistics(tuple(median), tuple(sigma), low, high, black, white, self.dtype.name)
+        sample = np.concatenate(self._parts, axis=1)
+        return summed_up(sample, self._low, self._high, self.dtype)
+
+
+def grid_step(height: int, width: int, limit: int = SAMPLE) -> int:
+    """Every how many rows and columns a picture of this size is sampled."""
+    return max(1, int(np.ceil(np.sqrt(height * width / limit))))
+
+
+def summed_up(sample: np.ndarray, low: float, high: float, dtype: np.dtype) -> Statistics:
+    """Statistics from a sample (C, n, m) and the extremes of all finite pixels."""
+    median, sigma = [], []
+    for channel in sample:
+        values = channel.astype(np.float64).ravel()
+        values = values[np.isfinite(values)]
+        if not values.size:
+            values = np.zeros(1)
+        middle = float(np.median(values))
+        median.append(middle)
+        sigma.append(MAD_TO_SIGMA * float(np.median(np.abs(values - middle))))
+    low, high = (low, high) if low <= high else (0.0, 0.0)
+    # Numbers that stand for "no value" (-1e30, say) must not become the black point;
+    # pixels below black are never changed.
+    sound = min(
+        m - _SENTINEL_SIGMA * max(s, 1e-6 * abs(m)) for m, s in zip(median, sigma, strict=True)
+    )
+    low = max(low, sound, -1e200)
+    high = min(high, 1e200)
+    black, white = nominal_range(np.dtype(dtype), low, high)
+    return Statistics(tuple(median), tuple(sigma), low, high, black, white, np.dtype(dtype).name)
 
 
 def statistics(sample: np.ndarray, dtype: np.dtype | None = None) -> Statistics:

@@ -1,0 +1,179 @@
+"""Over a scheduler and workers, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from conftest import starry
+
+pytest.importorskip("distributed")
+
+from nox_runtime import batch, cluster
+from nox_runtime.cli import main
+from nox_runtime.errors import DeviceError, NoxError
+from nox_runtime.outputs import plan_outputs
+from nox_runtime.removal import StarRemover
+
+#: Two threads more than a tile needs would change sums: the same everywhere.
+OPTIONS = {"model": None, "device": "cpu", "tile": 320, "overlap": None, "threads": 1}
+
+
+class Cluster:
+    """A scheduler and three workers, and the numbers of their processes."""
+
+    def __init__(self, folder: Path) -> None:
+        dask = shutil.which("dask", path=str(Path(sys.executable).parent)) or "dask"
+        self.log = open(folder / "log", "w")  # noqa: SIM115
+        file = folder / "scheduler.json"
+        common = {"stdout": self.log, "stderr": self.log, "cwd": folder}
+        self.scheduler = subprocess.Popen(
+            [dask, "scheduler", "--port", "0", "--no-dashboard", "--host", "127.0.0.1",
+             "--scheduler-file", str(file)], **common,
+        )  # fmt: skip
+        for _ in range(600):
+            if file.exists() and file.stat().st_size:
+                break
+            time.sleep(0.1)
+        self.address = json.loads(file.read_text())["address"]
+        self.workers = [
+            subprocess.Popen(
+                [dask, "worker", self.address, "--nthreads", "1", "--no-dashboard", "--no-nanny",
+                 "--local-directory", str(folder)], **common,
+            )
+            for _ in range(3)
+        ]  # fmt: skip
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False) as asking:
+            asking.wait_for_workers(3, timeout=120)
+
+    def close(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.terminate()
+        for process in (*self.workers, self.scheduler):
+            process.wait(30)
+        self.log.close()
+
+
+@pytest.fixture
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield made
+    made.close()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_mosaic_over_three_workers_one_of_them_killed(
+    three: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit by bit what one machine makes, though a worker dies in mid-run."""
+    path = tmp_path / "mosaic.fits"
+    fits.writeto(path, (starry(560, 700, seed=2)[0] * 50000).astype("u2"))
+    alone = batch.run_file(path, tmp_path / "alone.fits", remover=StarRemover(**OPTIONS))  # type: ignore[arg-type]
+    assert alone["tiles"] > 12
+    seen = []
+    result = cluster._result
+
+    def killing(future: object, source: Path) -> np.ndarray:
+        made = result(future, source)
+        seen.append(time.monotonic())
+        if len(seen) == 3:
+            os.kill(three.workers[0].pid, signal.SIGKILL)
+        return made
+
+    monkeypatch.setattr(cluster, "_result", killing)
+    outputs = plan_outputs(path, tmp_path / "spread.fits", stars=True)
+    (done,) = cluster.run_files(three.address, [(path, outputs)], OPTIONS, {})
+    report = done[1]
+    assert isinstance(report, dict), report
+    assert len(seen) == alone["tiles"]
+    assert three.workers[0].wait(30) == -signal.SIGKILL
+    assert report["device"].startswith("cluster of 2 workers")
+    expected, got = fits.getdata(tmp_path / "alone.fits"), fits.getdata(tmp_path / "spread.fits")
+    np.testing.assert_array_equal(expected, got)
+    stars = fits.getdata(tmp_path / "spread_stars.fits")
+    np.testing.assert_array_equal(got.astype(int) + stars, fits.getdata(path))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_files_over_three_workers_one_of_them_killed(
+    three: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    names = [f"{k}.fits" for k in range(6)]
+    for k, name in enumerate(names):
+        fits.writeto(tmp_path / name, (starry(200, 220, seed=k)[0] * 50000).astype("u2"))
+    (tmp_path / "bad.fits").write_text("nothing " * 999)
+    fits.writeto(tmp_path / "there.fits", np.zeros((90, 90), "u2"))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "there_starless.fits").write_text("mine")
+    outcome, killed = cluster._outcome, []
+
+    def killing(future: object, job: object) -> object:
+        if not killed:
+            killed.append(three.workers[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+        return outcome(future, job)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cluster, "_outcome", killing)
+    code = main([
+        "run", *(str(tmp_path / n) for n in (*names, "bad.fits", "there.fits")), "-o", str(out),
+        "--cluster", three.address, "--json", "--threads", "1", "--tile", "320",
+    ])  # fmt: skip
+    assert code == 1
+    assert three.workers[0].wait(30) == -signal.SIGKILL
+    said = capsys.readouterr()
+    reports = [json.loads(line) for line in said.out.splitlines()]
+    assert sorted(Path(r["input"]).name for r in reports) == names
+    assert "6 done, 2 failed" in said.err
+    assert "bad.fits: not a readable FITS file" in said.err
+    assert "exists already; give --overwrite" in said.err
+    assert (out / "there_starless.fits").read_text() == "mine"
+    remover = StarRemover(**OPTIONS)  # type: ignore[arg-type]
+    for name in names:
+        batch.run_file(tmp_path / name, tmp_path / f"one_{name}", remover=remover)
+        np.testing.assert_array_equal(
+            fits.getdata(out / name.replace(".", "_starless.")),
+            fits.getdata(tmp_path / f"one_{name}"),
+        )
+    assert not list(out.glob(".*"))
+
+
+def test_no_scheduler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import distributed
+
+    def nobody(*args: object, **options: object) -> None:
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", nobody)
+    with pytest.raises(DeviceError, match=r"tcp://nowhere:1: no dask scheduler answers"):
+        next(cluster.run_files("tcp://nowhere:1", [], OPTIONS, {}))
+
+
+def test_without_dask_the_line_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(NoxError, match=r"pip install 'astronox\[dask\]'"):
+        cluster.connect("tcp://nowhere:1")
+
+
+def test_a_model_travels_to_other_processes(remover: StarRemover) -> None:
+    again = pickle.loads(pickle.dumps(remover))
+    picture = starry(70, 80, 3).astype("f4")
+    np.testing.assert_array_equal(again.remove(picture).starless, remover.remove(picture).starless)
