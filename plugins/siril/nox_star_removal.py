@@ -730,7 +730,7 @@ def guarded(si: SirilInterface, work: Callable[[], None]) -> str | None:
 
 #: Colours of Siril's two themes: window, field, text, faint text, lines, accent.
 THEMES = (
-    ("#303030", "#242424", "#eeeeee", "#a0a0a0", "#4a4a4a", "#3584e4"),
+    ("#303030", "#1d1d1d", "#eeeeee", "#a0a0a0", "#4a4a4a", "#3584e4"),
     ("#f6f5f4", "#ffffff", "#1e1e1e", "#6a6a6a", "#cdc7c2", "#1c71d8"),
 )
 VIEWS = ("Before", "After", "Stars")
@@ -850,13 +850,14 @@ class Window:
         bar = w.QHBoxLayout()
         bar.setSpacing(0)
         self.views = {}
-        group = w.QButtonGroup(self.window)
+        self.group = group = w.QButtonGroup(self.window)
         for view, place in zip(VIEWS, ("first", "middle", "last"), strict=True):
             button = w.QPushButton(view)
             button.setCheckable(True)
             button.setEnabled(False)
             button.setProperty("place", place)
             button.setMinimumWidth(84)
+            button.setFocusPolicy(self.qt.core.Qt.FocusPolicy.NoFocus)
             button.clicked.connect(lambda _checked, view=view: self.show_view(view))
             group.addButton(button)
             bar.addWidget(button)
@@ -865,6 +866,7 @@ class Window:
         for name, zoom in (("Fit", 0.0), ("1:1", 1.0)):
             button = w.QPushButton(name)
             button.setMinimumWidth(52)
+            button.setFocusPolicy(self.qt.core.Qt.FocusPolicy.NoFocus)
             button.clicked.connect(lambda _checked, zoom=zoom: self._zoom(zoom))
             bar.addWidget(button)
             if name == "Fit":
@@ -875,6 +877,11 @@ class Window:
         self.canvas.setDragMode(w.QGraphicsView.DragMode.ScrollHandDrag)
         self.canvas.setTransformationAnchor(w.QGraphicsView.ViewportAnchor.AnchorUnderMouse)
         self.canvas.setRenderHint(self.qt.gui.QPainter.RenderHint.SmoothPixmapTransform)
+        for bar in (
+            self.canvas.setHorizontalScrollBarPolicy,
+            self.canvas.setVerticalScrollBarPolicy,
+        ):
+            bar(self.qt.core.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)  # it is dragged
         self.canvas.wheelEvent = self._wheel
         self.canvas.resizeEvent = lambda _event: self._fit_again()
         self.shown = self.scene.addPixmap(self.qt.gui.QPixmap())
@@ -907,6 +914,7 @@ class Window:
         form.setColumnStretch(1, 1)
         for row, (label, widget) in enumerate(rows):
             if label:
+                widget.setMinimumHeight(28)
                 form.addWidget(w.QLabel(label), row, 0)
                 form.addWidget(widget, row, 1)
             else:
@@ -938,7 +946,9 @@ class Window:
         self.strength.setToolTip("Share of the stars' light that is taken away")
         self.percent = w.QLabel("100 %")
         self.percent.setMinimumWidth(44)
-        self.percent.setAlignment(core.Qt.AlignmentFlag.AlignRight)
+        self.percent.setAlignment(
+            core.Qt.AlignmentFlag.AlignRight | core.Qt.AlignmentFlag.AlignVCenter
+        )
         self.strength.valueChanged.connect(lambda value: self.percent.setText(f"{value} %"))
         both = w.QWidget()
         line = w.QHBoxLayout(both)
@@ -1066,8 +1076,12 @@ class Window:
             h, w = array.shape[:2]
             image = gui.QImage(array.data, w, h, 3 * w, gui.QImage.Format.Format_RGB888)
             self.images[name] = gui.QPixmap.fromImage(image)
+        self.group.setExclusive(bool(arrays))
         for name, button in self.views.items():
             button.setEnabled(name in self.images)
+            button.setChecked(False)
+        if not arrays:
+            self.shown.setPixmap(gui.QPixmap())
         self.show_view(view)
 
     def _zoom(self, zoom: float) -> None:
@@ -1151,8 +1165,8 @@ class Window:
             self._start("loaded", self._load)
             return
         self._show_images({}, "Before")
-        self.shown.setPixmap(self.qt.gui.QPixmap())
         self.about.setText("")
+        self.bar.setValue(0)
         self.status.setText(
             "A sequence is loaded: its frames are worked on one by one."
             if state[0] == "sequence"
@@ -1210,11 +1224,10 @@ class Window:
         picture, result, paths = process_image(self.si, settings, progress, self.stop, remover)
         seconds = time.monotonic() - began
         tell(self.si, result, paths, seconds)
-        changed = float(np.count_nonzero(result.mask)) / result.mask.size
         notes = "".join(f" {note}." for note in getattr(result, "notes", ()))
         text = (
-            f"Stars removed in {lasting(seconds)} on {result.device.upper()}, {changed:.1%} of "
-            f"the image changed. Siril's undo brings them back.{notes}"
+            f"Stars removed in {lasting(seconds)} on {result.device.upper()}. "
+            f"Siril's undo brings them back.{notes}"
         )
         return text, previews(picture.values, result.starless), self._look()[0]
 
@@ -1292,32 +1305,41 @@ def loaded_sequence(si: SirilInterface) -> list[Path]:
     return files
 
 
-def style(theme: int) -> str:
-    """Qt's style sheet in the colours of Siril's theme, 0 dark or 1 light."""
+def dress(qt: SimpleNamespace, app: Any, theme: int) -> None:
+    """Give the application the colours of Siril's theme, 0 dark or 1 light."""
     back, field_, text, faint, line, accent = THEMES[1 if theme == 1 else 0]
-    return f"""
-    QWidget {{ background: {back}; color: {text}; font-size: 13px; }}
-    QLabel[faint="true"] {{ color: {faint}; }}
-    QLabel:disabled, QCheckBox:disabled, QRadioButton:disabled {{ color: {faint}; }}
-    QGroupBox {{ border: 1px solid {line}; border-radius: 6px; margin-top: 18px; }}
-    QGroupBox::title {{ subcontrol-origin: margin; left: 2px; color: {faint}; }}
-    QGraphicsView {{ background: {field_}; border: 1px solid {line}; border-radius: 4px; }}
-    QComboBox, QSpinBox {{ background: {field_}; border: 1px solid {line}; border-radius: 4px;
-        padding: 3px 6px; min-height: 20px; }}
-    QComboBox QAbstractItemView {{ background: {field_}; selection-background-color: {accent}; }}
-    QPushButton {{ background: {field_}; border: 1px solid {line}; border-radius: 4px;
-        padding: 4px 12px; }}
-    QPushButton:hover {{ border-color: {accent}; }}
-    QPushButton:checked, QPushButton#go:enabled {{ background: {accent}; color: #ffffff;
-        border-color: {accent}; }}
-    QPushButton:disabled {{ color: {faint}; }}
-    QPushButton[place="first"] {{ border-top-right-radius: 0; border-bottom-right-radius: 0; }}
-    QPushButton[place="middle"] {{ border-radius: 0; border-left: 0; border-right: 0; }}
-    QPushButton[place="last"] {{ border-top-left-radius: 0; border-bottom-left-radius: 0; }}
-    QProgressBar {{ background: {field_}; border: 0; border-radius: 3px; }}
-    QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
-    QToolTip {{ background: {field_}; color: {text}; border: 1px solid {line}; }}
-    """
+    app.setStyle("Fusion")  # it takes its colours from the palette on every system
+    roles, groups = qt.gui.QPalette.ColorRole, qt.gui.QPalette.ColorGroup
+    palette = qt.gui.QPalette(qt.gui.QColor(back))
+    for names, colour in (
+        ("Window", back), ("Button", back), ("Base ToolTipBase", field_), ("AlternateBase", back),
+        ("WindowText Text ButtonText ToolTipText", text), ("PlaceholderText", faint),
+        ("Highlight Link", accent), ("HighlightedText BrightText", "#ffffff"),
+        ("Mid Midlight", line),
+    ):  # fmt: skip
+        for name in names.split():
+            palette.setColor(getattr(roles, name), qt.gui.QColor(colour))
+    for name in ("WindowText", "Text", "ButtonText"):
+        palette.setColor(groups.Disabled, getattr(roles, name), qt.gui.QColor(faint))
+    app.setPalette(palette)
+    app.setStyleSheet(f"""
+        QWidget {{ font-size: 13px; }}
+        QLabel[faint="true"] {{ color: {faint}; }}
+        QGroupBox {{ border: 1px solid {line}; border-radius: 6px; margin-top: 20px; }}
+        QGroupBox::title {{ subcontrol-origin: margin; left: 2px; color: {faint}; }}
+        QGraphicsView {{ background: {field_}; border: 1px solid {line}; border-radius: 4px; }}
+        QPushButton {{ background: {field_}; border: 1px solid {line}; border-radius: 4px;
+            padding: 5px 12px; }}
+        QPushButton:hover, QPushButton:focus {{ border-color: {accent}; }}
+        QPushButton:checked, QPushButton#go:enabled {{ background: {accent}; color: #ffffff;
+            border-color: {accent}; }}
+        QPushButton:disabled {{ color: {faint}; }}
+        QPushButton[place="first"] {{ border-top-right-radius: 0; border-bottom-right-radius: 0; }}
+        QPushButton[place="middle"] {{ border-radius: 0; border-left: 0; border-right: 0; }}
+        QPushButton[place="last"] {{ border-top-left-radius: 0; border-bottom-left-radius: 0; }}
+        QProgressBar {{ background: {field_}; border: 0; border-radius: 3px; }}
+        QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
+    """)
 
 
 def run_window(si: SirilInterface, stop: threading.Event) -> None:
@@ -1340,15 +1362,7 @@ def run_window(si: SirilInterface, stop: threading.Event) -> None:
     need_runtime(si, False)
     qt = import_qt()
     app = qt.widgets.QApplication.instance() or qt.widgets.QApplication([TITLE])
-    app.setStyle("Fusion")
-    theme = si.get_siril_config("gui", "theme")
-    dark = THEMES[1 if theme == 1 else 0]
-    palette = qt.gui.QPalette()
-    for role, colour in (("Window", 0), ("Base", 1), ("Button", 1), ("WindowText", 2),
-                         ("Text", 2), ("ButtonText", 2), ("Highlight", 5)):  # fmt: skip
-        palette.setColor(getattr(qt.gui.QPalette.ColorRole, role), qt.gui.QColor(dark[colour]))
-    app.setPalette(palette)
-    app.setStyleSheet(style(theme))
+    dress(qt, app, si.get_siril_config("gui", "theme"))
     window = Window(si, qt, recall(si))
     window.stop = stop
     window.window.show()

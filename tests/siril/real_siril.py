@@ -123,6 +123,26 @@ def base_environment() -> Path:
     return folder
 
 
+def foreign_environment(version: str) -> Path:
+    """As `base_environment` with PyQt6, for another Python than this one, such as Debian's."""
+    wanted = [*requirements(), "PyQt6"]
+    tag = hashlib.sha256(f"{version} {wanted}".encode()).hexdigest()[:12]
+    folder = cache() / f"window-{tag}"
+    if not folder.is_dir():
+        part = folder.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        abis = [f"cp{version.replace('.', '')}", "abi3", "none"]
+        systems = [f"manylinux_2_{minor}_x86_64" for minor in (17, 27, 28)]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(part)]
+        command += ["--python-version", version, "--implementation", "cp"]
+        command += [word for abi in abis for word in ("--abi", abi)]
+        command += [word for name in systems for word in ("--platform", name)]
+        command += ["--only-binary=:all:", "--platform", "manylinux2014_x86_64", *wanted]
+        _quietly(["nice", "-n", "5", *command], "installing what the window needs")
+        part.rename(folder)
+    return folder
+
+
 def build_wheel(folder: Path) -> Path:
     """The working tree's wheel."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", folder, ROOT]
@@ -140,12 +160,8 @@ def install_nox(scratch: Path) -> Path:
     return target
 
 
-def _environment(python_module: Path, data: Path, paths: list[Path]) -> None:
-    """Siril's user data as Siril itself would make it: module, and environment with the module."""
-    folder = data / "siril"
-    shutil.rmtree(data, ignore_errors=True)
-    command = [sys.executable, "-m", "venv", "--without-pip", folder / "venv"]
-    _quietly(command, "making Siril's Python environment")
+def fill_environment(python_module: Path, folder: Path, paths: list[str]) -> None:
+    """Bring Siril's module, and folders with packages, into an environment that is there."""
     shutil.copytree(python_module, folder / ".python_module")
     (site,) = (folder / "venv").glob("lib/python3*/site-packages")
     shutil.copytree(python_module / "sirilpy", site / "sirilpy")
@@ -155,7 +171,15 @@ def _environment(python_module: Path, data: Path, paths: list[Path]) -> None:
     info.mkdir()
     text = f"Metadata-Version: 2.1\nName: sirilpy\nVersion: {version}\n"
     (info / "METADATA").write_text(text, encoding="utf-8")
-    (site / "tests.pth").write_text("\n".join(map(str, paths)) + "\n", encoding="utf-8")
+    (site / "tests.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
+
+
+def _environment(python_module: Path, data: Path, paths: list[Path]) -> None:
+    """Siril's user data as Siril itself would make it: module, and environment with the module."""
+    folder = data / "siril"
+    command = [sys.executable, "-m", "venv", "--without-pip", folder / "venv"]
+    _quietly(command, "making Siril's Python environment")
+    fill_environment(python_module, folder, [str(path) for path in paths])
 
 
 @dataclass
