@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-siril-window lint clean
 
 # One stamp for each set of requirements; either comes anew when pyproject.toml changes.
 $(VENV)/.runtime: pyproject.toml
@@ -28,6 +28,11 @@ test: $(VENV)/.test
 	sh tests/system-packages.sh
 	$(BIN)/python -m pytest --ignore=tests/napari
 	sh tests/napari/run.sh $(BIN)/python
+
+# Not part of `make test`: half a gigabyte of Debian packages more, for the window's display.
+test-siril-window: $(VENV)/.test
+	sh tests/system-packages.sh
+	$(BIN)/python -m pytest tests/siril/check_window.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
