@@ -141,7 +141,7 @@ def test_rings_sit_on_the_stars(make_sky: Callable[..., Any]) -> None:
     rows, columns = np.rint(points.data).astype(int).T
     assert (mask[rows, columns] > 0.1).all()
     fwhm = points.features["fwhm"].to_numpy()
-    np.testing.assert_allclose(points.size, np.maximum(3 * fwhm, 5), rtol=1e-5)
+    np.testing.assert_allclose(points.size, np.maximum(2.5 * fwhm, 4), rtol=1e-5)
     assert {"x", "y", "flux_1", "peak", "saturated"} <= set(points.features)
 
 

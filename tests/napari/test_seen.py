@@ -116,8 +116,9 @@ def test_the_line_can_be_dragged_and_follows_the_window(shown: Any, qtbot: Any) 
 def test_nothing_of_the_panel_is_clipped(shown: Any, qtbot: Any) -> None:
     from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton
 
-    _, panel = shown
-    panel.form.more.expand(animate=False)
+    viewer, panel = shown
+    viewer.window._qt_window.resize(1100, 820)
+    panel.form.more.setChecked(True)
     qtbot.wait(100)
     seen = 0
     for kind in (QLabel, QPushButton, QCheckBox):
@@ -127,6 +128,8 @@ def test_nothing_of_the_panel_is_clipped(shown: Any, qtbot: Any) -> None:
             room = widget.fontMetrics().horizontalAdvance(widget.text().split("\n")[0])
             if not (isinstance(widget, QLabel) and widget.wordWrap()):
                 assert widget.width() >= room, widget.text()
+            edge = widget.mapTo(panel, widget.rect().bottomRight())
+            assert edge.x() < panel.width(), widget.text()
             assert widget.height() >= widget.fontMetrics().height(), widget.text()
             seen += 1
     assert seen > 15

@@ -119,6 +119,5 @@ class Compare(QWidget):
         self._wipe.clear()
         self._unfade()
         if self._line is not None and isalive(self._line):
-            self._line.setParent(None)
-            self._line.deleteLater()
+            self._line.leave()
         self._line = None

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
+    QFrame,
     QGridLayout,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QSlider,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible, QLabeledSlider
+from superqt import QLabeledSlider
 
 from nox_napari.job import Settings
 from nox_runtime.engine import DEFAULT_TILE
@@ -55,6 +57,31 @@ def combo(tip: str) -> QComboBox:
 def described(entry: ModelEntry) -> str:
     """A model as the chooser shows it: name, size and licence."""
     return f"{entry.name}  ·  {entry.bytes / 1e6:.0f} MB  ·  {entry.facts.licence}"
+
+
+class Upright(QScrollArea):
+    """Scrolls upwards and downwards on low screens, and is as wide as what it holds.
+
+    Parameters
+    ----------
+    inside : QWidget
+    """
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__()
+        self.setWidget(inside)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Follow what is inside: fonts and themes change its width."""
+        if watched is self.widget() and event.type() in (
+            QEvent.Type.LayoutRequest, QEvent.Type.Polish, QEvent.Type.Show,
+        ):  # fmt: skip
+            bar = self.verticalScrollBar().sizeHint().width()
+            self.setMinimumWidth(max(300, self.widget().minimumSizeHint().width() + bar))
+        return bool(super().eventFilter(watched, event))
 
 
 class Form(QWidget):
@@ -97,7 +124,16 @@ class Form(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addLayout(rows)
-        layout.addWidget(self._more())
+        self.more_options = self._more()
+        self.more = QPushButton()
+        self.more.setCheckable(True)
+        self.more.setStyleSheet(
+            "QPushButton { text-align: left; background: transparent; border: none; }"
+        )
+        self.more.toggled.connect(self._unfold)
+        self._unfold(False)
+        layout.addWidget(self.more)
+        layout.addWidget(self.more_options)
         self.restore()
 
     def _more(self) -> QWidget:
@@ -128,20 +164,18 @@ class Form(QWidget):
         self.defaults.clicked.connect(self.restore)
         inside = QWidget()
         rows = _form(inside)
+        rows.setContentsMargins(0, 4, 0, 4)
         rows.addRow("Device", self.device)
         rows.addRow("Largest star", self.max_size)
         rows.addRow("Tile", self.tile)
         for box in (self.screen_stars, self.whole_stack, self.turned_over):
             rows.addRow(box)
         rows.addRow(self.defaults)
-        self.more = QCollapsible("More options")
-        self.more.setDuration(0)
-        self.more.toggleButton().setStyleSheet(
-            "QPushButton { text-align: left; background: transparent; border: none; padding: 2px; }"
-        )
-        self.more.setContentsMargins(0, 0, 0, 0)
-        self.more.addWidget(inside)
-        return self.more
+        return inside
+
+    def _unfold(self, open_: bool) -> None:
+        self.more_options.setVisible(open_)
+        self.more.setText(("\u25be" if open_ else "\u25b8") + "  More options")
 
     def restore(self) -> None:
         """Set everything but the layers as it was at first."""

@@ -9,6 +9,7 @@ from typing import Any
 import napari.viewer
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager, show_error, show_info
+from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
@@ -29,7 +30,7 @@ from superqt.utils import create_worker
 from nox_napari.activity import Activity
 from nox_napari.compare import Compare
 from nox_napari.display import camera, is_turned_over, set_turned_over
-from nox_napari.form import DEVICES, Form, described, refill
+from nox_napari.form import DEVICES, Form, Upright, described, refill
 from nox_napari.job import Progress
 from nox_napari.messages import for_window, missing_runtime
 from nox_napari.results import place
@@ -74,8 +75,8 @@ class StarRemovalPanel(QWidget):
         self.device = "cpu"
         self._job: _Job | None = None
         self._models: Any = None
+        self._seen: Layer | None = None
         self._activity = Activity(self.cancel)
-        self.setMinimumWidth(300)
         self._build()
         self._connect()
         self.reload_layers()
@@ -113,7 +114,8 @@ class StarRemovalPanel(QWidget):
         line = QFrame()
         line.setFrameShape(QFrame.Shape.HLine)
         self.compare = Compare(self.viewer)
-        layout = QVBoxLayout(self)
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
         layout.setContentsMargins(12, 12, 12, 12)
         layout.setSpacing(8)
         layout.addWidget(self.trouble)
@@ -124,6 +126,9 @@ class StarRemovalPanel(QWidget):
         layout.addWidget(line)
         layout.addWidget(self.compare)
         layout.addStretch(1)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(Upright(inside))
         self._idle()
 
     def _connect(self) -> None:
@@ -140,6 +145,8 @@ class StarRemovalPanel(QWidget):
         layers.selection.events.active.connect(self.reload_layers)
         camera(self.viewer).events.orientation.connect(self._camera_turned)
         self._camera_turned()
+        self.viewer.events.theme.connect(self._themed)
+        self._themed()
 
     # Layers
 
@@ -164,8 +171,15 @@ class StarRemovalPanel(QWidget):
         layer = self.picture()
         self.form.whole_stack.setEnabled(layer is not None and layer.ndim > 2)
         self.compare.follow(str(layer.unique_id) if layer is not None else None)
-        if self._job is None:
+        if self._job is None and (layer is not self._seen or layer is None):
             self.status.setText(size_in_words(layer))
+        self._seen = layer
+
+    def _themed(self, *_: Any) -> None:
+        """The one button that matters in the theme's own colour."""
+        if isalive(self):
+            colour = get_theme(self.viewer.theme).current.as_hex()
+            self.run_button.setStyleSheet(f"QPushButton:enabled {{ background: {colour}; }}")
 
     def _camera_turned(self, *_: Any) -> None:
         if isalive(self):

@@ -18,8 +18,8 @@ TITLES = {
     "points": "removed stars", "preview": "preview",
 }  # fmt: skip
 #: Rings of the points layer are this many FWHM wide: outside what they mark.
-_RING = 3.0
-_SMALLEST_RING = 5.0
+_RING = 2.5
+_SMALLEST_RING = 4.0
 
 
 def mark(layer: Layer) -> dict[str, Any]:

@@ -98,9 +98,15 @@ class Line(QWidget):
         middle = round(share * canvas.width())
         self.setGeometry(middle - _GRIP // 2, 0, _GRIP, canvas.height())
 
+    def leave(self) -> None:
+        """Go from the canvas for good."""
+        self.parentWidget().removeEventFilter(self)
+        self.hide()
+        self.deleteLater()
+
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
         """Stay in place while the canvas changes its size."""
-        if event.type() == QEvent.Type.Resize:
+        if event.type() == QEvent.Type.Resize and watched is self.parentWidget():
             self.put(self.share)
         return False
 
