@@ -69,6 +69,14 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("--hdu", metavar="N|NAME")
     models = commands.add_parser("models", help="list the built-in models")
     models.add_argument("action", nargs="?", choices=("list",), default="list")
+    siril = commands.add_parser("siril", help="put nox into Siril's Scripts menu, or take it out")
+    siril.add_argument("action", choices=("install", "uninstall"))
+    siril.add_argument("--data", type=Path, metavar="FOLDER", help="Siril's user data folder")
+    siril.add_argument("--scripts", type=Path, metavar="FOLDER", help="Siril's script folder")
+    siril.add_argument(
+        "--onnxruntime", default="", metavar="PACKAGE",
+        help="build of ONNX Runtime to install where there is none, or none (default: the usual)",
+    )  # fmt: skip
     return made
 
 

@@ -99,6 +99,12 @@ def _models(args: argparse.Namespace) -> int:
     return 0
 
 
+def _siril(args: argparse.Namespace) -> int:
+    from nox_runtime.siril import run_command
+
+    return run_command(args)
+
+
 def _complain(error: NoxError) -> None:
     print(f"nox-runtime: error: {error}", file=sys.stderr)
 
@@ -117,7 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
                 signal.signal(getattr(signal, name), _stop)
     try:
-        calls = {"run": _run, "demo": _demo, "info": _info, "models": _models}
+        calls = {
+            "run": _run, "demo": _demo, "info": _info, "models": _models, "siril": _siril,
+        }  # fmt: skip
         return int(calls[args.command](args))
     except UsageError as error:
         _complain(error)

@@ -31,6 +31,7 @@ def test_the_wheel_holds_packages_model_and_sample(wheel: Path) -> None:
         "nox_runtime/models/nox-1.onnx",
         "nox_runtime/models/nox-1.md",
         "nox_runtime/data/nebula.fits.fz",
+        "nox_runtime/data/siril/nox_star_removal.py",
         "nox_train/cli.py",
         "nox_napari/__init__.py",
     ):
