@@ -16,6 +16,10 @@ VISIBLE = 0.02
 DARK = 0.002
 #: Pictures that agree to 16 bits are given this many decibels, not infinitely many.
 BEST_PSNR = 100.0
+#: Parts of a picture smaller than this share of it get no figures of their own.
+ENOUGH = 0.02
+#: Largest error that a pixel adds to the background's bias, in standard deviations.
+CLIP = 5.0
 #: Annuli round saturated stars, in FWHM.
 ANNULI = ((1.0, 2.0), (2.0, 3.0), (3.0, 5.0), (5.0, 8.0), (8.0, 12.0))
 
@@ -38,6 +42,23 @@ def footprint(picture: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nd
     """
     light = np.abs(picture - truth).max(axis=0)
     return np.asarray(light > VISIBLE), np.asarray(light <= DARK)
+
+
+def enough(mask: np.ndarray) -> bool:
+    """Whether a part of the picture is large enough for figures of its own: 2 %."""
+    return bool(mask.mean() >= ENOUGH)
+
+
+def bias(error: np.ndarray, sigma: np.ndarray) -> float:
+    """Mean error of the background in standard deviations of its grain.
+
+    Each pixel counts for at most `CLIP`, so that a deleted galaxy is no background.
+
+    Parameters
+    ----------
+    error, sigma : ndarray, shape (n,)
+    """
+    return float(np.clip(error / sigma, -CLIP, CLIP).mean())
 
 
 def psnr(error: np.ndarray) -> float | None:

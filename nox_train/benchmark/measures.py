@@ -82,6 +82,7 @@ def measure(scene: Scene, made: np.ndarray) -> dict:
     seen, truth = scene.display(scene.picture), scene.display(unit(scene.truth))
     shown = scene.display(made)
     inside, outside = figures.footprint(seen, truth)
+    clear = figures.enough(outside)
     error = shown - truth
     mean_error = error.mean(axis=0)
     relative = mean_error / scene.sigma
@@ -107,17 +108,17 @@ def measure(scene: Scene, made: np.ndarray) -> dict:
         "psnr": {
             "overall": figures.psnr(error),
             "inside": figures.psnr(error[:, inside]),
-            "outside": figures.psnr(error[:, outside]),
+            "outside": figures.psnr(error[:, outside]) if clear else None,
         },
         "ssim": {
             "overall": float(similar.mean()),
             "inside": float(similar[inside].mean()) if inside.any() else None,
-            "outside": float(similar[outside].mean()) if outside.any() else None,
+            "outside": float(similar[outside].mean()) if clear else None,
         },
         "stars": _stars(scene, (seen - truth).mean(axis=0), mean_error),
         "objects": _kept(scene, made, outside),
         "bias": {
-            "outside": float(relative[outside].mean()) if outside.any() else None,
+            "outside": figures.bias(mean_error[outside], scene.sigma[outside]) if clear else None,
             "inside": float(np.median(relative[inside])) if inside.any() else None,
         },
         "halos": [
@@ -125,7 +126,7 @@ def measure(scene: Scene, made: np.ndarray) -> dict:
         ],
         "pits": figures.count_pits(mean_error, scene.sigma, near, fwhm, area),
         "grain": figures.grain_ratio(shown.mean(axis=0), truth.mean(axis=0), inside),
-        "untouched": figures.untouched(scene.picture, made, outside),
+        "untouched": figures.untouched(scene.picture, made, outside) if clear else None,
         "tints": tint.tolist(),
     }
 

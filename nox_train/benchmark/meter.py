@@ -52,12 +52,14 @@ class Meter:
         self.peak: float | None = None
         self._interval = interval
 
+    def _look(self) -> None:
+        now = resident()
+        if now is not None:
+            self.peak = max(self.peak or 0.0, now)
+
     def _watch(self) -> None:
-        while not self._stop.is_set():
-            now = resident()
-            if now is not None:
-                self.peak = max(self.peak or 0.0, now)
-            self._stop.wait(self._interval)
+        while not self._stop.wait(self._interval):
+            self._look()
 
     def __enter__(self) -> Meter:
         self._stop = threading.Event()
@@ -68,6 +70,7 @@ class Meter:
 
     def __exit__(self, *exc: object) -> None:
         self.seconds.append(time.perf_counter() - self._began)
+        self._look()
         self._stop.set()
         self._thread.join()
 

@@ -26,14 +26,19 @@ PIT_SIGMAS = 5.0
 FWHM = 3.0
 #: Pictures whose automatic midtones balance is below this are linear.
 LINEAR_MIDTONES = 0.06
-#: Annuli round the brightest stars, in half-maximum radii.
-ANNULI = ((2.0, 4.0), (4.0, 6.0), (6.0, 10.0), (10.0, 16.0))
+#: Core of the brightest stars and annuli round it, in half-maximum radii.
+ANNULI = ((0.0, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 6.0), (6.0, 10.0), (10.0, 16.0))
 _SKY = (16.0, 24.0)
 _BRIGHTEST = 10
 #: Tiles compared for seams, and the offset for removers whose tiles cannot be set.
 TILES = (512, 1536)
 _OFFSET = (67, 101)
-_SEAM_SIDE = 1600
+_EDGE = 64
+_SEAM_SIDE = 1152
+#: Pictures that are looked over for seams: it takes two more runs on each.
+_SEAM_PICTURES = 6
+#: A bright star is left if its core keeps more than this share of its light.
+_LEFT = 0.2
 
 
 def is_linear(picture: np.ndarray) -> bool:
@@ -83,42 +88,68 @@ def grain(shown: np.ndarray, changed: np.ndarray) -> float | None:
     return float(mad_std(rough[changed])) / outside if outside > 0 else None
 
 
-def halos(before: np.ndarray, after: np.ndarray, sigma: float) -> list[dict]:
-    """Profiles round the brightest stars: what glow is left, in sigma of the sky.
+def brightest(picture: np.ndarray, sigma: float) -> list[tuple[float, float, float]]:
+    """The brightest stars, saturated or not: x, y and half-maximum radius, in pixels.
 
-    Medians of the output in `ANNULI` round each star, less the median of the
-    surroundings; the unit of radius is the star's own half-maximum radius in the input.
+    Local maxima at least 15 px apart whose part above half maximum is round and filled,
+    ordered by peak times area.
     """
-    found = detect(before, 20 * sigma, FWHM)
-    if found is None:
-        return []
+    soft = ndimage.gaussian_filter(picture, 1.5)
+    sky = float(np.median(picture))
+    tops = (soft == ndimage.maximum_filter(soft, 31)) & (soft - sky > SIGMAS * sigma)
+    found: list[tuple[float, float, float, float]] = []
+    for y, x in np.argwhere(tops):
+        place = crops.window(float(x), float(y), picture.shape, 121)
+        part = soft[place] - sky
+        middle = (int(y) - place[0].start, int(x) - place[1].start)
+        labels, _ = ndimage.label(part >= 0.5 * part[middle])
+        mine = labels == labels[middle]
+        box = ndimage.find_objects(mine.astype(int))[0]
+        h, w = mine[box].shape
+        area = int(mine.sum())
+        if area > 0.6 * h * w and max(h, w) <= 1.5 * min(h, w) + 1:
+            cy, cx = ndimage.center_of_mass(mine)
+            radius = float(np.sqrt(area / np.pi))
+            x_, y_ = place[1].start + float(cx), place[0].start + float(cy)
+            found.append((float(part[middle]) * area, x_, y_, radius))
+    return [(x, y, radius) for _, x, y, radius in sorted(found, reverse=True)]
+
+
+def halos(before: np.ndarray, after: np.ndarray, sigma: float) -> list[dict]:
+    """Profiles round the brightest stars: what glow is left, in sigma of the grain.
+
+    Medians of input and output in `ANNULI` round each star, less the median of its
+    surroundings; the unit of radius is the star's own half-maximum radius in the input.
+
+    Parameters
+    ----------
+    before, after : ndarray, shape (H, W)
+        Mean channel of input and output, display scale.
+    sigma : float
+        Grain of a pixel of the input.
+    """
     h, w = before.shape
     out: list[dict] = []
-    taken: list[tuple[float, float]] = []
-    for row in found[:400]:
-        x, y = float(row["x"]), float(row["y"])
-        if len(out) == _BRIGHTEST:
-            break
-        if any(np.hypot(x - a, y - b) < 40 for a, b in taken):
-            continue
-        core = before >= 0.5 * before[round(y), round(x)]
-        labels, _ = ndimage.label(core[crops.window(x, y, core.shape, 161)])
-        place = crops.window(x, y, core.shape, 161)
-        mine = labels[round(y) - place[0].start, round(x) - place[1].start]
-        radius = float(np.sqrt(max((labels == mine).sum(), 1) / np.pi)) if mine else 1.0
+    for x, y, radius in brightest(before, sigma):
         reach = _SKY[1] * radius
-        if not (reach < x < w - reach and reach < y < h - reach):
+        if not (reach < x < w - reach - 1 and reach < y < h - reach - 1):
+            continue
+        if any(np.hypot(x - o["x"], y - o["y"]) < ANNULI[-1][1] * radius for o in out):
             continue
         y0, y1, x0, x1 = (int(v) for v in (y - reach, y + reach + 1, x - reach, x + reach + 1))
         yy, xx = np.mgrid[y0:y1, x0:x1]
         far = np.hypot(yy - y, xx - x) / radius
-        part = after[y0:y1, x0:x1]
-        sky = float(np.median(part[(far >= _SKY[0]) & (far < _SKY[1])]))
-        profile = [
-            float((np.median(part[(far >= a) & (far < b)]) - sky) / sigma) for a, b in ANNULI
-        ]
-        taken.append((x, y))
-        out.append({"x": x, "y": y, "radius": radius, "profile": profile})
+        rings = {}
+        for name, picture in (("before", before), ("after", after)):
+            part = picture[y0:y1, x0:x1]
+            sky = np.median(part[(far >= _SKY[0]) & (far < _SKY[1])])
+            rings[name] = [
+                float((np.median(part[(far >= a) & (far < b)]) - sky) / sigma) for a, b in ANNULI
+            ]
+        out.append({"x": x, "y": y, "radius": radius, "before": rings["before"],
+                    "profile": rings["after"]})  # fmt: skip
+        if len(out) == _BRIGHTEST:
+            break
     return out
 
 
@@ -126,7 +157,7 @@ def seams(remover: Remover, picture: np.ndarray, linear: bool | None) -> dict:
     """Largest and 99.99th percentile of the change when tiles fall elsewhere.
 
     For nox tiles of 512 against 1536 px; for others the same picture with its upper left
-    corner cut off, compared 128 px from the edges and further in.  Display scale.
+    corner cut off, compared 64 px from the edges and further in.  Display scale.
     """
     _, h, w = picture.shape
     side = _SEAM_SIDE
@@ -138,11 +169,11 @@ def seams(remover: Remover, picture: np.ndarray, linear: bool | None) -> dict:
     else:
         kind = f"offset by {_OFFSET}"
         dy, dx = _OFFSET
-        if min(part.shape[1:]) < 256 + 2 * max(_OFFSET):
+        if min(part.shape[1:]) < 2 * _EDGE + max(_OFFSET) + 16:
             return {"kind": kind, "max": None, "p99.99": None}
-        a = remover.remove(part.copy(), linear)[:, 128 + dy : -128, 128 + dx : -128]
+        a = remover.remove(part.copy(), linear)[:, _EDGE + dy : -_EDGE, _EDGE + dx : -_EDGE]
         cut = np.ascontiguousarray(part[:, dy:, dx:])
-        b = remover.remove(cut, linear)[:, 128:-128, 128:-128]
+        b = remover.remove(cut, linear)[:, _EDGE:-_EDGE, _EDGE:-_EDGE]
     curve = automatic(part) if linear else None
     if curve is not None:
         offset = part.shape[1] - a.shape[1]
@@ -154,7 +185,9 @@ def seams(remover: Remover, picture: np.ndarray, linear: bool | None) -> dict:
     }  # fmt: skip
 
 
-def measure(remover: Remover, path: Path) -> tuple[dict, list[dict]]:
+def measure(
+    remover: Remover, path: Path, *, look_for_seams: bool = True
+) -> tuple[dict, list[dict]]:
     """All figures of one photograph, and its crops.
 
     Raises
@@ -181,21 +214,30 @@ def measure(remover: Remover, path: Path) -> tuple[dict, list[dict]]:
     sigma = max(float(mad_std(before)), 1e-9)
     count = sources(before, SIGMAS * sigma), sources(after, SIGMAS * sigma)
     changed = np.asarray(np.abs(shown - seen).max(axis=0) > figures.VISIBLE)
-    flat_seen, flat_shown = (flattened(p.mean(axis=0).astype(np.float64)) for p in (seen, shown))
-    shown_sigma = max(float(mad_std(flat_seen)), 1e-6)
-    pits = new_pits(flat_seen, flat_shown, changed, shown_sigma)
+    grey_seen, grey_shown = (p.mean(axis=0).astype(np.float64) for p in (seen, shown))
+    rough = max(float(mad_std(figures.high_pass(grey_seen))), 1e-4)
+    pits = new_pits(flattened(grey_seen), flattened(grey_shown), changed, rough)
     gone = max(count[0] - count[1], 0)
+    found = halos(grey_seen, grey_shown, rough)
+    left = [h["profile"][0] > _LEFT * h["before"][0] for h in found]
     result = {
-        "name": path.name, "shape": list(picture.shape), "linear": linear,
-        "sources": count[0], "left": count[1],
+        "name": path.name,
+        "shape": list(picture.shape),
+        "linear": linear,
+        "sources": count[0],
+        "left": count[1],
         "left share": count[1] / count[0] if count[0] else None,
-        "pits": pits, "pits per source removed": pits / gone if gone else None,
+        "brightest": len(found),
+        "brightest left": int(sum(left)),
+        "pits": pits,
+        "pits per source removed": pits / gone if gone else None,
         "changed": float(changed.mean()),
-        "grain ratio": grain(shown.mean(axis=0), changed),
-        "halos": halos(flat_seen, flat_shown, shown_sigma),
-        "seam": seams(remover, picture, told if told is not None else linear),
+        "grain ratio": grain(grey_shown, changed),
+        "halos": found,
         "seconds": meter.seconds[0],
-    }  # fmt: skip
+    }
+    if look_for_seams:
+        result["seam"] = seams(remover, picture, told if told is not None else linear)
     return result, _crops(path, seen, shown, changed)
 
 
@@ -228,11 +270,12 @@ def photographs(
     crops : list of dict
     """
     pictures, shown, failed = [], [], []
+    watched = paths[:: max(1, len(paths) // _SEAM_PICTURES)]
     for path in tqdm(paths, desc=f"{remover.name}, photographs", unit="picture", disable=quiet):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # headers of other people's files
-                row, rows = measure(remover, path)
+                row, rows = measure(remover, path, look_for_seams=path in watched)
         except NoxError as error:
             failed.append({"name": path.name, "reason": str(error)})
             continue
@@ -244,15 +287,18 @@ def photographs(
 def summary(pictures: list[dict]) -> dict:
     """Figures of all photographs together."""
     profiles = [h["profile"] for p in pictures for h in p["halos"]]
+    bright = sum(p["brightest"] for p in pictures)
     return {
         "pictures": len(pictures),
         "left share": spread(p["left share"] for p in pictures),
+        "brightest left": sum(p["brightest left"] for p in pictures) / bright if bright else None,
         "pits per source removed": spread(p["pits per source removed"] for p in pictures),
         "grain ratio": spread(p["grain ratio"] for p in pictures),
         "changed": spread(p["changed"] for p in pictures),
-        "seam": spread(p["seam"]["max"] for p in pictures),
+        "seam": spread(p["seam"]["max"] for p in pictures if "seam" in p),
         "halo": [
-            {"from": a, "to": b} | spread(abs(p[i]) for p in profiles)
+            {"from": a, "to": b, "signed": spread(p[i] for p in profiles)}
+            | spread(abs(p[i]) for p in profiles)
             for i, (a, b) in enumerate(ANNULI)
         ],
         "seconds per megapixel": spread(

@@ -114,8 +114,8 @@ class NoxRemover:
     ) -> None:  # fmt: skip
         from nox_runtime.removal import StarRemover
 
-        options = {} if tile is None else {"tile": tile}
-        self._remover = StarRemover(model, device=device, threads=threads, **options)
+        remover = StarRemover(model, device=device, threads=threads)
+        self._remover = remover if tile is None else StarRemover(remover.model, tile=tile)
         facts = self._remover.model.facts
         self.name = facts.name
         self.facts = {"kind": "nox", "device": self._remover.model.device} | asdict(facts)

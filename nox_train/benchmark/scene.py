@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,17 +184,20 @@ class Scene:
 
         Raises
         ------
-        ValueError, OSError, KeyError
+        ValueError, OSError
             The file is none, or damaged.
         """
-        with np.load(path, allow_pickle=False) as file:
-            head = json.loads(str(file["head"]))
-            kind, black, strength = head["curve"]
-            return cls(
-                head["name"], head["facts"], head["linear"], file["input"], file["truth"],
-                file["sigma"].astype(np.float32), Curve(kind, tuple(black), tuple(strength)),
-                file["stars"], file["objects"], file["apertures"], file["light"],
-            )  # fmt: skip
+        names = ("head", "input", "truth", "sigma", "stars", "objects", "apertures", "light")
+        try:  # numpy leaves a damaged file open that it was to open itself
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+                found = {name: file[name] for name in names}
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+            raise ValueError(f"{path}: no scene, or cut short; remove it") from error
+        head = json.loads(str(found.pop("head")))
+        kind, black, strength = head["curve"]
+        found["sigma"] = found["sigma"].astype(np.float32)
+        curve = Curve(kind, tuple(black), tuple(strength))
+        return cls(head["name"], head["facts"], head["linear"], curve=curve, **found)
 
 
 def unit(levels: np.ndarray) -> np.ndarray:

@@ -306,7 +306,7 @@ class SceneSet:
         path = self.folder / f"{spec.name}-{spec.size}.npz"
         try:
             Scene.load(path)
-        except (OSError, ValueError, KeyError):  # not there yet, or cut short
+        except (OSError, ValueError):  # not there yet, or cut short
             compose(spec, self.pictures).save(path)
         return path
 

@@ -1,0 +1,135 @@
+"""The real part, on pictures made so that the answer is known, and on real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+pytest.importorskip("galsim", reason="the benchmark needs galsim (extra bench)")
+
+from nox_train.benchmark import real
+from nox_train.benchmark.removers import FunctionRemover, write16
+
+
+@pytest.fixture(scope="module")
+def sky() -> tuple[np.ndarray, np.ndarray]:
+    """A stretched picture with 60 stars of 10 sigma and more, one huge; and without."""
+    rng = np.random.default_rng(5)
+    yy, xx = np.mgrid[:420, :420]
+    truth = 0.2 + 0.03 * np.sin(xx / 90.0) + rng.normal(0, 0.01, (3, 420, 420))
+    light = 1.5 * np.exp(-((xx - 210) ** 2 + (yy - 210) ** 2) / 40.0)
+    for _ in range(60):
+        x, y = rng.uniform(15, 405, 2)
+        if np.hypot(x - 210, y - 210) > 30:
+            peak = rng.uniform(0.3, 0.7)
+            light += peak * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / 3.2)
+    return (truth + light).clip(0, 1).astype(np.float32), truth.clip(0, 1).astype(np.float32)
+
+
+@pytest.fixture
+def path(sky: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> Path:
+    write16(tmp_path / "sky.tif", sky[0])
+    return tmp_path / "sky.tif"
+
+
+def test_removing_nothing_leaves_every_source(path: Path) -> None:
+    row, crops = real.measure(FunctionRemover(lambda p: p, "identity"), path)
+    assert row["left share"] == 1
+    assert row["sources"] > 40
+    assert row["pits"] == row["changed"] == 0
+    assert row["brightest left"] == row["brightest"] > 3
+    assert row["grain ratio"] is None
+    assert row["seam"]["max"] == 0
+    assert {c["kind"] for c in crops} == {"brightest star", "fullest part"}
+
+
+def test_a_perfect_remover_leaves_none(path: Path, sky: tuple[np.ndarray, np.ndarray]) -> None:
+    remover = FunctionRemover(lambda p: sky[1], "perfect")
+    row, _ = real.measure(remover, path, look_for_seams=False)
+    assert row["left"] == 0
+    assert row["pits"] == 0
+    assert row["brightest left"] == 0
+    assert row["grain ratio"] == pytest.approx(1, abs=0.1)
+    for star in row["halos"]:
+        assert np.abs(star["profile"]).max() < 2
+        assert star["before"][0] > 20
+    assert "seam" not in row
+
+
+def test_holes_dug_by_hand_are_pits(path: Path, sky: tuple[np.ndarray, np.ndarray]) -> None:
+    holes = sky[1].copy()
+    yy, xx = np.mgrid[:420, :420]
+    places = [(60, 60), (150, 90), (320, 300), (90, 350)]
+    for x, y in places:
+        holes -= (0.15 * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / 4.0)).astype(np.float32)
+    row, _ = real.measure(FunctionRemover(lambda p: holes, "digger"), path, look_for_seams=False)
+    assert row["pits"] == len(places)
+
+
+def test_dark_places_of_the_input_are_no_pits() -> None:
+    rng = np.random.default_rng(1)
+    picture = rng.normal(0, 0.01, (100, 100))
+    yy, xx = np.mgrid[:100, :100]
+    picture -= 0.3 * np.exp(-((xx - 50) ** 2 + (yy - 50) ** 2) / 4.0)
+    every = np.ones((100, 100), bool)
+    assert real.new_pits(picture, picture, every, 0.01) == 0
+    assert real.new_pits(np.zeros((100, 100)), picture, every, 0.01) == 1
+    assert real.new_pits(np.zeros((100, 100)), picture, ~every, 0.01) == 0
+
+
+def test_smooth_filling_shows_as_less_grain(sky: tuple[np.ndarray, np.ndarray]) -> None:
+    truth = sky[1].mean(axis=0).astype(np.float64)
+    yy, xx = np.mgrid[:420, :420]
+    changed = np.hypot(yy % 84 - 42, xx % 84 - 42) < 14
+    soft = ndimage.gaussian_filter(truth, 5.0)
+    half = np.where(changed, soft + (truth - soft) / 2, truth)
+    assert real.grain(half, changed) == pytest.approx(0.5, abs=0.05)
+    assert real.grain(truth, changed) == pytest.approx(1, abs=0.05)
+
+
+def test_a_glow_that_stays_is_measured(sky: tuple[np.ndarray, np.ndarray]) -> None:
+    seen, truth = (p.mean(axis=0).astype(np.float64) for p in sky)
+    (x, y, radius) = real.brightest(seen, 0.006)[0]
+    assert (x, y) == (pytest.approx(210, abs=1), pytest.approx(210, abs=1))
+    yy, xx = np.mgrid[:420, :420]
+    ring = (np.hypot(yy - y, xx - x) / radius >= 2) & (np.hypot(yy - y, xx - x) / radius < 4)
+    star = real.halos(seen, truth + 0.06 * ring, 0.006)[0]
+    assert star["profile"][2] == pytest.approx(10, abs=2)
+    assert abs(star["profile"][4]) < 2
+
+
+def test_tiles_that_show_are_seams(path: Path) -> None:
+    def tiled(picture: np.ndarray) -> np.ndarray:
+        made = picture.copy()
+        made[:, 100::100] = np.clip(made[:, 100::100] - 0.05, 0, 1)
+        return made
+
+    row, _ = real.measure(FunctionRemover(tiled), path)
+    assert row["seam"]["max"] == pytest.approx(0.05, abs=0.001)
+
+
+def test_linear_pictures_are_told_from_stretched_ones() -> None:
+    rng = np.random.default_rng(1)
+    assert real.is_linear(rng.normal(0.01, 0.0005, (1, 99, 99)))
+    assert not real.is_linear(rng.normal(0.2, 0.01, (3, 99, 99)))
+
+
+def test_a_file_that_fails_is_named_and_the_rest_is_done(path: Path) -> None:
+    bad = path.with_name("bad.tif")
+    bad.write_bytes(b"nothing")
+    found, _ = real.photographs(FunctionRemover(lambda p: p, "identity"), [bad, path])
+    assert found["summary"]["pictures"] == 1
+    assert found["failed"][0]["name"] == "bad.tif"
+    assert "bad.tif" in found["failed"][0]["reason"]
+
+
+def test_a_real_photograph(astro: Path) -> None:
+    path = astro / "photutils__M51.fits"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    row, _ = real.measure(FunctionRemover(lambda p: p, "identity"), path, look_for_seams=False)
+    assert row["linear"]
+    assert row["sources"] == row["left"] > 30
