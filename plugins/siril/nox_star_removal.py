@@ -55,7 +55,6 @@ STRETCHES = {
     "mtf": "Siril's autostretch (linear image)",
     "asinh": "Inverse hyperbolic sine (linear image)",
 }
-DEVICES = ("auto", "cpu", "cuda", "coreml", "dml")
 #: Endings of pictures that Siril turns upside down when it loads them.
 RASTERS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".heif", ".avif", ".jxl")
 #: Cards that describe how pixels are stored; the writer makes them anew.
@@ -124,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     flag("selection", action="store_true", help="only inside the selection")
     flag("sequence", default="", help="name of a sequence of FITS files, instead of the image")
     flag("model", default="", help="a model's name, or an .onnx file that nox-export wrote")
-    flag("device", default="auto", choices=DEVICES, help="where to run (default: the best there)")
+    flag("device", default="auto", help="where to run: cpu, cuda ... (default: the best there)")
     flag("tile", type=int, default=0, help="pixels a side that are worked on at once")
     flag("threads", type=int, default=0, help="of the CPU")
     flag("install", action="store_true", help="install what is missing into Siril's Python")
@@ -491,6 +490,8 @@ class Outputs:
         from astropy.io import fits
 
         path = self.path(kind, picture.name)
+        if path.is_dir():
+            raise Problem(f"{path}: is a folder; move it away, or rename the image")
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         self.made.append((temporary, path))
         try:
@@ -766,11 +767,10 @@ def import_qt() -> SimpleNamespace:
 
 def previews(before: np.ndarray, after: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """What the window shows: 8-bit pictures (H, W, 3), top row first, all stretched alike."""
-    from nox_runtime import stretch as stretches
+    from nox_runtime.statistics import statistics
+    from nox_runtime.stretch import choose
 
-    step = max(1, math.ceil(math.sqrt(before[..., :, :].size / before.shape[0] / PREVIEW)))
-    if before.ndim == 2:
-        step = max(1, math.ceil(math.sqrt(before.size / PREVIEW)))
+    step = max(1, math.ceil(math.sqrt(before.shape[-2] * before.shape[-1] / PREVIEW)))
 
     def planes(values: np.ndarray) -> np.ndarray:
         small = values[..., ::step, ::step]
@@ -781,8 +781,7 @@ def previews(before: np.ndarray, after: np.ndarray | None = None) -> dict[str, n
         return np.nan_to_num(small, nan=0.0, posinf=1.0, neginf=0.0)
 
     first = planes(before)
-    statistics = stretches.statistics(first, np.dtype(np.float32))
-    used = stretches.choose("none" if before.dtype == np.uint8 else "auto", statistics)
+    used = choose("none" if before.dtype == np.uint8 else "auto", statistics(first))
     shown = {"Before": used.forward(first)}
     if after is not None:
         shown["After"] = used.forward(planes(after))
@@ -1280,14 +1279,11 @@ def known_models() -> dict[str, str]:
 
 def known_devices() -> dict[str, str]:
     """The devices that this build of ONNX Runtime has."""
-    from onnxruntime import get_available_providers
+    from nox_runtime.model import available_devices
 
-    from nox_runtime.model import PROVIDERS
-
-    there = get_available_providers()
-    labels = {"cpu": "CPU", "cuda": "NVIDIA (CUDA)", "coreml": "Apple (CoreML)", "dml": "DirectML"}
-    found = {name: labels[name] for name in labels if PROVIDERS.get(name) in there}
-    return {"auto": "Automatic", **found}
+    labels = {"cpu": "CPU", "cuda": "NVIDIA (CUDA)", "tensorrt": "NVIDIA (TensorRT)",
+              "coreml": "Apple (CoreML)", "dml": "DirectML", "openvino": "OpenVINO"}  # fmt: skip
+    return {"auto": "Automatic"} | {name: labels.get(name, name) for name in available_devices()}
 
 
 def loaded_sequence(si: SirilInterface) -> list[Path]:

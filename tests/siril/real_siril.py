@@ -160,10 +160,8 @@ def install_nox(scratch: Path) -> Path:
     return target
 
 
-def fill_environment(python_module: Path, folder: Path, paths: list[str]) -> None:
-    """Bring Siril's module, and folders with packages, into an environment that is there."""
-    shutil.copytree(python_module, folder / ".python_module")
-    (site,) = (folder / "venv").glob("lib/python3*/site-packages")
+def fill_site(python_module: Path, site: Path) -> None:
+    """Bring Siril's Python module into a folder for packages, as pip would."""
     shutil.copytree(python_module / "sirilpy", site / "sirilpy")
     project = tomllib.loads((python_module / "pyproject.toml").read_text(encoding="utf-8"))
     version = project["project"]["version"]
@@ -171,6 +169,13 @@ def fill_environment(python_module: Path, folder: Path, paths: list[str]) -> Non
     info.mkdir()
     text = f"Metadata-Version: 2.1\nName: sirilpy\nVersion: {version}\n"
     (info / "METADATA").write_text(text, encoding="utf-8")
+
+
+def fill_environment(python_module: Path, folder: Path, paths: list[str]) -> None:
+    """Bring Siril's module, and folders with packages, into an environment that is there."""
+    shutil.copytree(python_module, folder / ".python_module")
+    (site,) = (folder / "venv").glob("lib/python3*/site-packages")
+    fill_site(python_module, site)
     (site / "tests.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
 
 

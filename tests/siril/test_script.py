@@ -1,0 +1,408 @@
+"""The script against a stand-in Siril, with the real sirilpy."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from conftest import StandIn, starry
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from siril import real_siril
+from siril.real_siril import SCRIPT, Unavailable
+from siril.stand_in_siril import StandInSiril
+
+from nox_runtime import StarRemover
+
+
+@pytest.fixture(scope="session")
+def nox(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The script as a module, over the real sirilpy of Debian's siril-common."""
+    try:
+        module = real_siril.sirilpy_folder()
+    except Unavailable as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("sirilpy")
+    real_siril.fill_site(module, folder)
+    sys.path.insert(0, str(folder))
+    spec = importlib.util.spec_from_file_location("nox_star_removal", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = made
+    spec.loader.exec_module(made)
+    return made
+
+
+class Session:
+    """The script, a Siril, and the connection between them."""
+
+    def __init__(self, nox: ModuleType, siril: StandInSiril, si: Any) -> None:
+        self.nox, self.siril, self.si = nox, siril, si
+        self.stop = threading.Event()
+
+    def command(self, *arguments: str) -> str | None:
+        """Run the script with arguments; returns the line that an error became."""
+
+        def work() -> None:
+            self.nox.run_command(self.si, list(arguments), self.stop)
+
+        said: str | None = self.nox.guarded(self.si, work)
+        return said
+
+
+@pytest.fixture
+def session(nox: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    siril = StandInSiril(tmp_path, np.ascontiguousarray(starry(channels=3), np.float32))
+    monkeypatch.setenv("MY_SOCKET", siril.socket)
+    monkeypatch.setattr(nox, "make_remover", lambda *_: StarRemover(StandIn(), tile=128))
+    si = nox.SirilInterface()
+    si.connect()
+    yield Session(nox, siril, si)
+    si.disconnect()
+    siril.close()
+    assert not list(Path("/dev/shm").glob(f"nox-test-{id(siril)}-*"))
+
+
+def test_the_starless_image_takes_the_place_of_the_loaded_one(session: Session) -> None:
+    before = session.siril.values
+    assert before is not None
+    assert session.command("-stretch=none") is None
+    folder = session.siril.folder
+    expected = StarRemover(StandIn(), tile=128).remove(before, stretch="none")
+    after = session.siril.values
+    assert after is not None
+    assert np.array_equal(after, expected.starless)
+    assert (after != before).mean() > 0.01
+    with fits.open(folder / "starless_m42.fit") as hdus:
+        assert np.array_equal(hdus[0].data, after)
+        header = hdus[0].header
+    assert (header["FILTER"], header["MYKEY"]) == ("Ha_Starless", 42)
+    assert header["NOXMODEL"] == "stand-in 1.0"
+    assert any("stars removed (stand-in" in line for line in header["HISTORY"])
+    assert session.siril.filename == str(folder / "starless_m42.fit")
+    assert fits.getheader(folder / "starmask_m42.fit")["FILTER"] == "Ha_StarMask"
+    assert sorted(p.name for p in folder.glob("*.fit")) == ["starless_m42.fit", "starmask_m42.fit"]
+
+
+def test_one_undo_before_the_pixels_keys_after_them_and_progress_to_the_end(
+    session: Session,
+) -> None:
+    assert session.command() is None
+    done = [entry.split()[0] for entry in session.siril.done]
+    assert done[:2] == ["undo", "set"]
+    assert done.count("undo") == 1
+    assert done[-1] == "filename"
+    keys = [entry.split()[2] for entry in session.siril.done if "update_key" in entry]
+    assert set(keys) == {"NOXVER", "NOXMODEL", "NOXSHA", "FILTER"}
+    assert not session.siril.locked
+    shares = [share for share, text in session.siril.progress if text]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    undo = next(entry for entry in session.siril.done if entry.startswith("undo"))
+    assert len(undo.removeprefix("undo ").encode()) <= 70
+
+
+def test_undo_that_is_refused_headless_is_no_error(session: Session) -> None:
+    session.siril.fail.add("undo")
+    assert session.command() is None
+    assert "set" in session.siril.done
+
+
+@pytest.mark.parametrize("kind", ["set", "claim"])
+def test_whatever_siril_refuses_leaves_no_file_and_one_line(session: Session, kind: str) -> None:
+    before = session.siril.values
+    session.siril.fail.add(kind)
+    said = session.command()
+    assert said is not None
+    assert said.startswith("nox: error: Siril says:")
+    assert session.siril.values is before
+    assert session.siril.messages[-1] == said
+    assert not list(session.siril.folder.glob("*m42*"))
+    assert not list(session.siril.folder.glob(".*.part"))
+
+
+def test_a_stop_leaves_no_file(session: Session) -> None:
+    before = session.siril.values
+    session.stop.set()
+    assert session.command() == "nox: stopped; the image is as it was"
+    assert session.siril.values is before
+    assert "set" not in session.siril.done
+    assert not list(session.siril.folder.glob("*m42*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(session: Session) -> None:
+    (session.siril.folder / "starmask_m42.fit").mkdir()
+    before = session.siril.values
+    said = session.command()
+    assert said is not None
+    assert "starmask_m42.fit" in said
+    assert session.siril.values is before
+    assert not list(session.siril.folder.glob("*.part"))
+
+
+def test_without_an_image_nothing_is_read(session: Session) -> None:
+    session.siril.values = None
+    said = session.command("-stretch")
+    assert said is not None
+    assert "no image is loaded" in said
+    assert session.siril.done == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["-strength=1.5"], "-strength is 1.5; it must be 0 to 1"),
+        (["-strength=much"], "invalid float value"),
+        (["-stretch=linear"], "invalid choice"),
+        (["-maxsize=nan"], "-maxsize is nan"),
+        (["-selection"], "nothing is selected"),
+        (["-sequence=light_"], "no files light_00001.fit"),
+        (["stars"], "unrecognized arguments: stars"),
+    ],
+)
+def test_bad_arguments_are_one_line(session: Session, arguments: list[str], complaint: str) -> None:
+    said = session.command(*arguments)
+    assert said is not None
+    assert complaint in said
+    assert "\n" not in said
+    assert session.siril.done == []
+
+
+def test_8_bit_images_keep_their_range(session: Session) -> None:
+    pixels = np.rint(starry() * 255).astype(np.uint16)[0]
+    session.siril.values, session.siril.bitpix = pixels, 8
+    assert session.command() is None
+    after = session.siril.values
+    assert after.dtype == np.uint16
+    assert 20 < after.max() <= 255
+    expected = StarRemover(StandIn(), tile=128).remove(pixels.astype(np.uint8))
+    assert np.array_equal(after, expected.starless)
+    assert expected.stretch.kind == "none"
+    assert fits.getdata(session.siril.folder / "starless_m42.fit").dtype == np.uint8
+
+
+def test_rasters_are_shown_to_the_network_as_their_files_have_them(session: Session) -> None:
+    before = session.siril.values
+    assert before is not None
+    session.siril.filename = "m42.PNG"
+    assert session.command() is None
+    expected = StarRemover(StandIn(), tile=128).remove(before[:, ::-1]).starless[:, ::-1]
+    assert np.array_equal(session.siril.values, expected)
+
+
+@pytest.mark.parametrize("name", ["m42.fit", "m42.tif"])
+def test_the_selection_is_that_of_siril(session: Session, name: str) -> None:
+    before = session.siril.values
+    assert before is not None
+    x, y, w, h = 20, 10, 90, 70
+    session.siril.selection, session.siril.filename = (x, y, w, h), name
+    inside = session.si.get_image_pixeldata(shape=[x, y, w, h])
+    assert session.command("-selection") is None
+    changed = np.asarray(session.siril.values != before)
+    rows = slice(before.shape[1] - y - h, before.shape[1] - y)
+    assert np.array_equal(before[:, rows, x : x + w], inside)
+    assert changed[:, rows, x : x + w].any()
+    changed[:, rows, x : x + w] = False
+    assert not changed.any()
+
+
+def test_the_names_of_packed_and_unnamed_images(nox: ModuleType) -> None:
+    for path, name in (
+        ("a/m42.fit", "m42"), ("m42.fits.fz", "m42"), ("m 42.b.fit.gz", "m 42.b"), ("", "image"),
+    ):  # fmt: skip
+        assert nox.Picture(np.zeros((2, 2)), path, "", []).name == name
+
+
+def test_a_raw_mosaic_is_warned_of(session: Session) -> None:
+    session.siril.values = np.ascontiguousarray(starry(channels=1)[0], np.float32)
+    session.siril.cards["BAYERPAT"] = "RGGB"
+    assert session.command() is None
+    assert any("raw colour mosaic" in line for line in session.siril.messages)
+
+
+def test_flags_of_the_native_command_are_understood(nox: ModuleType) -> None:
+    settings, notes = nox.read_arguments(["-stretch", "-upscale", "-stride=128", "-nostarmask"])
+    assert (settings.stretch, settings.starmask) == ("mtf", False)
+    assert len(notes) == 2
+    settings, _ = nox.read_arguments(["--stretch", "--nomask", "-device=cpu", "-model=My File"])
+    assert (settings.stretch, settings.starmask, settings.model) == ("mtf", False, "My File")
+    assert nox.read_arguments([])[0] == nox.Settings()
+
+
+def test_what_is_missing_is_said_and_nothing_is_installed_unasked(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.nox, "missing_packages", lambda: ["astronox", "onnxruntime"])
+    asked: list[str] = []
+    monkeypatch.setattr(session.nox.sirilpy, "ensure_installed", asked.append)
+    said = session.command("-stretch")
+    assert said is not None
+    assert "astronox and onnxruntime not found in Siril's Python environment" in said
+    assert "-install" in said
+    assert asked == []
+    assert session.siril.done == []
+
+
+def test_install_installs_what_is_missing_and_prints_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    missing = ["astronox", "onnxruntime"]
+
+    class Helper:
+        def install_onnxruntime(self) -> None:
+            print("x" * 100_000)
+            missing.remove("onnxruntime")
+
+    def ensure(package: str) -> None:
+        print("y" * 100_000)
+        missing.remove(package)
+
+    monkeypatch.setattr(session.nox, "missing_packages", lambda: list(missing))
+    monkeypatch.setattr(session.nox.sirilpy, "ensure_installed", ensure)
+    monkeypatch.setattr(session.nox.sirilpy, "ONNXHelper", Helper)
+    assert session.command("-install") is None
+    assert missing == []
+    assert capfd.readouterr().out == ""
+
+
+def test_an_installation_that_fails_is_one_line(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(package: str) -> None:
+        raise session.nox.SirilError("no network\nat all")
+
+    monkeypatch.setattr(session.nox, "missing_packages", lambda: ["astronox"])
+    monkeypatch.setattr(session.nox.sirilpy, "ensure_installed", fails)
+    said = session.command("-install")
+    assert said is not None
+    assert "astronox cannot be installed (no network at all)" in said
+
+
+def test_in_the_window_nothing_is_installed_unless_agreed(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.nox, "missing_packages", lambda: ["astronox"])
+    said = session.nox.guarded(session.si, lambda: session.nox.run_window(session.si, session.stop))
+    assert said == "nox: stopped; the image is as it was"
+    assert session.siril.done == ["confirm"]
+
+
+def test_unexpected_errors_are_one_line_too(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("first\nsecond")
+
+    monkeypatch.setattr(session.nox, "make_remover", fails)
+    assert session.command() == "nox: error: unexpected ZeroDivisionError: first second"
+    monkeypatch.setattr(session.nox, "make_remover", lambda *_: [][0])
+    assert "IndexError" in str(session.command())
+
+
+def test_settings_are_remembered_but_not_what_belongs_to_one_image(session: Session) -> None:
+    nox = session.nox
+    changed = nox.Settings(
+        stretch="mtf", strength=0.5, starmask=False, selection=True, sequence="x", install=True
+    )
+    nox.remember(session.si, changed)
+    assert nox.recall(session.si) == nox.Settings(stretch="mtf", strength=0.5, starmask=False)
+    stored = session.siril.folder / "nox_star_removal.json"
+    stored.write_text(json.dumps({"stretch": 3, "strength": 0.25, "odd": 1}))
+    assert nox.recall(session.si) == nox.Settings(strength=0.25)
+    stored.write_text("{")
+    assert nox.recall(session.si) == nox.Settings()
+
+
+class _Result:
+    def __init__(self, starless: np.ndarray, stars: np.ndarray) -> None:
+        self.starless, self.stars = starless, stars
+
+
+_pixels = arrays.arrays(np.float32, (4, 5), elements=st.floats(-0.5, 1.5, width=32))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(picture=_pixels, starless=_pixels)
+def test_descreened_stars_recombine_also_over_1_and_where_it_became_brighter(
+    nox: ModuleType, picture: np.ndarray, starless: np.ndarray
+) -> None:
+    starless = np.where(np.abs(1 - starless) < 0.01, np.float32(0.5), starless)
+    stars = nox.descreened(_Result(starless, picture - starless)).astype(float)
+    again = 1 - (1 - starless.astype(float)) * (1 - stars)
+    assert np.abs(again - picture).max() < 1e-6
+
+
+@given(
+    picture=arrays.arrays(np.uint16, (4, 5)),
+    taken=arrays.arrays(np.float32, (4, 5), elements=st.floats(0, 1, width=32)),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_descreened_stars_of_integers_recombine_exactly(
+    nox: ModuleType, picture: np.ndarray, taken: np.ndarray
+) -> None:
+    starless = (picture * (1 - taken.astype(float))).astype(np.uint16)
+    stars = nox.descreened(_Result(starless, picture - starless)).astype(float)
+    again = 65535 - (65535 - starless.astype(float)) * (1 - stars)
+    assert np.array_equal(np.rint(again), picture)
+
+
+def test_nan_have_no_stars(nox: ModuleType) -> None:
+    starless = np.array([np.nan, 1.0, 0.5], np.float32)
+    stars = np.array([0.0, 0.0, 0.0], np.float32)
+    assert np.array_equal(nox.descreened(_Result(starless, stars)), [0, 0, 0])
+
+
+def test_previews_are_upright_and_small(nox: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.zeros((3, 60, 80), np.float32)
+    picture[:, :, :40] = 0.5
+    picture[1, :10] = 1.0  # green at the bottom of Siril's display
+    picture[0, 5, 5] = np.nan
+    shown = nox.previews(picture, picture * 0.5)
+    assert set(shown) == {"Before", "After", "Stars"}
+    assert shown["Before"].shape == (60, 80, 3)
+    assert shown["Before"][-1, -1, 1] == 255
+    assert shown["Before"][0, -1, 1] == 0
+    assert (shown["Before"].astype(int) >= shown["After"]).all()
+    monkeypatch.setattr(nox, "PREVIEW", 1200)
+    assert nox.previews(picture)["Before"].shape == (30, 40, 3)
+    eight = nox.previews(np.full((20, 20), 128, np.uint8))["Before"]
+    assert (eight == 128).all()
+
+
+def test_frames_of_a_sequence_are_found_in_order(session: Session) -> None:
+    folder = session.siril.folder
+    for name in ("l_00010.fit", "l_00002.fit", "l_1.txt", "other_00001.fit", "l_00003.fit.fz"):
+        (folder / name).touch()
+    for root in ("l_", "l", "l_.seq"):
+        found = session.nox.sequence_files(session.si, root)
+        assert [path.name for path in found] == ["l_00002.fit", "l_00003.fit.fz", "l_00010.fit"]
+
+
+def test_times_are_for_people(nox: ModuleType) -> None:
+    assert [nox.lasting(s) for s in (0.2, 12.4, 89, 100, 3600)] == [
+        "1 s", "12 s", "89 s", "2 min", "60 min",
+    ]  # fmt: skip
+
+
+def test_the_script_meets_the_rules_of_sirils_repository() -> None:
+    text = SCRIPT.read_text(encoding="utf-8")
+    head = text[:1500]
+    for needed in ("SPDX-License-Identifier: MIT", "Version:", "Contact:", "Changelog"):
+        assert needed in head
+    assert 'sirilpy.check_module_version(">=1.0.8")' in text  # Siril greps for double quotes
+    assert 'si.cmd("requires", "1.4.0")' in text
+    top = text[: text.index("VERSION = ")]
+    assert "PyQt6" not in top
+    assert "onnxruntime" not in top
+    compile(text, SCRIPT.name, "exec", dont_inherit=True)
