@@ -2,6 +2,7 @@
 
     python benchmarks/bench_real.py FOLDER_OR_FILE ... [--model FILE] [--out FOLDER]
 
+`nox-bench run --real` measures more; this one goes through files, as users do.
 Without arguments: ../shared/data/astro beside the checkout.  A source counts if
 its peak stands 10 standard deviations of the input's background above it; both
 searches use the threshold and the width measured on the input.
@@ -12,21 +13,18 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
 from _environment import describe
 from astropy.stats import mad_std
-from photutils.background import Background2D, MedianBackground
-from photutils.detection import DAOStarFinder
 
 from nox_runtime import StarRemover, batch
 from nox_runtime.errors import NoxError
 from nox_runtime.images import open_image
+from nox_train.benchmark.classical import flattened
+from nox_train.benchmark.real import SIGMAS, sources
 
-SIGMAS = 10.0
-FWHM = 3.0
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "astro"
 
 
@@ -38,28 +36,13 @@ def luminance(path: Path | str) -> np.ndarray:
     return np.where(np.isfinite(grey), grey, np.nanmedian(grey[np.isfinite(grey)]))
 
 
-def flattened(grey: np.ndarray, box: int = 32) -> np.ndarray:
-    """Picture minus its slow background, so that nebulae are no sources."""
-    side = min(box, *(s // 2 for s in grey.shape))
-    slow = Background2D(grey, side, filter_size=3, bkg_estimator=MedianBackground())
-    return grey - slow.background
-
-
-def count(flat: np.ndarray, threshold: float) -> int:
-    """Sources of a star's width above a threshold."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = DAOStarFinder(threshold, FWHM)(flat)
-    return 0 if found is None else len(found)
-
-
 def measure(path: Path, remover: StarRemover, out: Path) -> tuple[int, int]:
     """Sources before and after, counted in standard deviations of the input."""
     report = batch.run_file(path, out, remover=remover, overwrite=True)
     before = flattened(luminance(path))
     threshold = SIGMAS * float(mad_std(before))
     after = flattened(luminance(report["outputs"]["starless"]))
-    return count(before, threshold), count(after, threshold)
+    return sources(before, threshold), sources(after, threshold)
 
 
 def main() -> int:

@@ -113,10 +113,11 @@ def _run(args: argparse.Namespace) -> int:
     photographs = _photographs(args.real)
     from nox_train.benchmark import peers, report, suite
     from nox_train.benchmark.grid import grid
-    from nox_train.benchmark.scenes import SceneSet
 
     scenes = None
     if not args.real_only:
+        from nox_train.benchmark.scenes import SceneSet
+
         scenes = SceneSet(grid(quick=args.quick), args.backgrounds, args.cache)
     result = suite.run(
         lambda: peers.find(
@@ -152,7 +153,11 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(
             f"nox-bench: error: {error.name} is not installed; "
-            "install what the benchmark needs with pip install 'astronox[bench]'",
+            "install what the benchmark needs with pip install 'astronox[bench]'"
+            + (
+                " (on Windows galsim needs WSL; --real-only does without)"
+                * (error.name == "galsim")
+            ),
             file=sys.stderr,
         )
         return 1

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +18,9 @@ from nox_train.benchmark import crops, measures
 from nox_train.benchmark.grid import SEED, VERSION
 from nox_train.benchmark.meter import Meter, environment, highest_of_children, resident
 from nox_train.benchmark.removers import Remover
-from nox_train.benchmark.scenes import SceneSet
+
+if TYPE_CHECKING:  # scenes need galsim, photographs do not
+    from nox_train.benchmark.scenes import SceneSet
 
 FORMAT = "nox-bench 1"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("galsim", reason="the benchmark needs galsim (extra bench)")
-
 from nox_train.benchmark import measures
 from nox_train.benchmark.scene import Scene, unit
 

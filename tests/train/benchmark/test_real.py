@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-pytest.importorskip("galsim", reason="the benchmark needs galsim (extra bench)")
-
 from nox_train.benchmark import real
 from nox_train.benchmark.removers import FunctionRemover, write16
 

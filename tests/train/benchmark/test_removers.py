@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("galsim", reason="the benchmark needs galsim (extra bench)")
-
 from nox_runtime.errors import ModelError, NoxError, UsageError
 from nox_train.benchmark import classical, peers
 from nox_train.benchmark.removers import (
