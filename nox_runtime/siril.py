@@ -137,11 +137,10 @@ def find(data: Path | None = None, scripts: Path | None = None) -> list[Siril]:
 
 
 def _run(siril: Siril, *words: str) -> str:
-    command = [str(siril.python), *words]
-    # Siril's Python must not see the modules of this one.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL"))}
+    # -I: nothing of this folder or of this Python may be seen.
+    command = [str(siril.python), "-I", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
         raise OutputError(
             f"{siril.python}: does not start ({error.strerror}); in Siril's own console, run "
@@ -262,6 +261,9 @@ def install(siril: Siril, onnxruntime: str = "") -> Iterator[str]:
     yield f"script {_copy_script(siril.scripts)}"
     with tempfile.TemporaryDirectory() as scratch:
         what = package(Path(scratch))
+        if Path(what).is_dir():
+            _run(siril, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", scratch, what)
+            what = str(next(Path(scratch).glob("*.whl")))
         pip = ("-m", "pip", "install", "--disable-pip-version-check", "--quiet")
         _run(siril, *pip, "--no-deps", "--force-reinstall", what)
         _run(siril, *pip, what)  # what it needs, leaving what is there

@@ -179,7 +179,7 @@ def fill_environment(python_module: Path, folder: Path, paths: list[str]) -> Non
     (site / "tests.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
 
 
-def _environment(python_module: Path, data: Path, paths: list[Path]) -> None:
+def make_environment(python_module: Path, data: Path, paths: list[Path]) -> None:
     """Siril's user data as Siril itself would make it: module, and environment with the module."""
     folder = data / "siril"
     command = [sys.executable, "-m", "venv", "--without-pip", folder / "venv"]
@@ -309,8 +309,8 @@ def real_siril(suite: str, scratch: Path, nox: Path) -> RealSiril:
     with locked("setup"):
         unpacked, base = tree(suite), base_environment()
     module = unpacked / "usr" / "share" / "siril" / "python_module"
-    _environment(module, scratch / "data", [base, nox])
-    _environment(module, scratch / "bare", [base])
+    make_environment(module, scratch / "data", [base, nox])
+    make_environment(module, scratch / "bare", [base])
     (scratch / "configuration").mkdir()
     siril = RealSiril((), unpacked, scratch / "data", scratch / "bare", scratch / "configuration")
     said = subprocess.run(siril.command("siril-cli", "--version"), capture_output=True, text=True)
