@@ -1,31 +1,46 @@
-"""Seconds and memory of `nox-runtime run`, beside the original network.
+"""What a megapixel costs, by stage, tile size and picture size, beside other networks.
 
-    python benchmarks/bench_speed.py [--width 6000] [--height 4000]
+    python benchmarks/bench_speed.py [--sizes 1500x1000 6000x4000] [--tiles 512 1024 1536]
 
-The original's architecture (random weights, ONNX Runtime) is timed on a few
-512 px patches and scaled to the patches that its defaults, patch 512 and stride
-128, need for the same picture; and to one pass without overlap.
+- `nox-runtime run` in a process of its own on a linear RGB FITS picture: wall clock, the
+  stages of its report, the share outside the network, and the time to the first tile;
+- the original's architecture (random weights) at its defaults, patch 512 and stride 128,
+  and in one pass without overlap, from the time of a few patches;
+- starrem2k13, if --peer names its model: 512 px tiles, channel by channel;
+- the machine's convolution peak: the best of some 3x3 convolutions alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from _environment import describe
 from astropy.io import fits
+from onnx import TensorProto, helper, load, numpy_helper, shape_inference
 from original import build
 
 PATCH, STRIDE = 512, 128
+STAGES = ("open", "statistics", "remove", "network", "finish", "total")
+
+FIRST = """
+import sys, time
+began = time.monotonic()
+from astropy.io import fits
+from nox_runtime.removal import StarRemover
+picture = fits.getdata(sys.argv[1])
+next(StarRemover().iter_remove(picture))
+print(time.monotonic() - began)
+"""
 
 
 def picture(path: Path, height: int, width: int) -> None:
@@ -38,58 +53,131 @@ def picture(path: Path, height: int, width: int) -> None:
     fits.writeto(path, sky, overwrite=True)
 
 
-def run_nox(path: Path, folder: Path, model: str | None) -> dict:
-    """The command itself, in its own process; its report and its peak memory in MB."""
+def run_nox(path: Path, folder: Path, model: str | None, tile: int | None) -> dict[str, Any]:
+    """The command itself, in its own process; its report and its wall-clock time."""
     command = [sys.executable, "-m", "nox_runtime.cli", "run", str(path), "-q", "--json",
                "-o", str(folder / "starless.fits"), "--overwrite"]  # fmt: skip
     command += ["--model", model] if model else []
+    command += ["--tile", str(tile)] if tile else []
     began = time.monotonic()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    report = json.loads(done.stdout)
+    report: dict[str, Any] = json.loads(done.stdout)
     report["wall"] = time.monotonic() - began
-    report["memory"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return report
 
 
-def time_original(repeats: int = 5) -> float:
-    """Median seconds of one patch of the original generator."""
-    options = onnxruntime.SessionOptions()
-    session = onnxruntime.InferenceSession(build().SerializeToString(), options)
-    patch = np.random.default_rng(0).random((1, 3, PATCH, PATCH), np.float32)
-    session.run(None, {"picture": patch})
+def timed(session: Any, feed: np.ndarray, repeats: int = 5) -> float:
+    """Median seconds of a call."""
+    name = session.get_inputs()[0].name
+    session.run(None, {name: feed})
     times = []
     for _ in range(repeats):
         began = time.monotonic()
-        session.run(None, {"picture": patch})
+        session.run(None, {name: feed})
         times.append(time.monotonic() - began)
     return statistics.median(times)
 
 
+def peak() -> tuple[float, str]:
+    """The best GFLOP/s of some plain 3x3 convolutions, and which it was."""
+    best, which = 0.0, ""
+    for channels, side in ((32, 512), (64, 256), (128, 128), (256, 64)):
+        weights = np.random.default_rng(0).random((channels, channels, 3, 3), np.float32)
+        entry, out = (
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, channels, side, side])
+            for n in ("x", "y")
+        )
+        graph = helper.make_graph(
+            [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4)],
+            "conv", [entry], [out], [numpy_helper.from_array(weights, "w")],
+        )  # fmt: skip
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        seconds = timed(session, np.ones((1, channels, side, side), np.float32))
+        speed = 2 * 9 * channels**2 * side**2 / seconds / 1e9
+        if speed > best:
+            best, which = speed, f"{channels} channels of {side} px"
+    return best, which
+
+
+def macs_per_pixel(path: Path, side: int = 512) -> float:
+    """Multiplications of a network's convolutions a pixel of the picture."""
+    model = load(path)
+    for axis, size in zip(
+        model.graph.input[0].type.tensor_type.shape.dim, (1, 3, side, side), strict=True
+    ):
+        axis.dim_value = size
+    model = shape_inference.infer_shapes(model)
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in (*model.graph.value_info, *model.graph.output)
+    }
+    weights = {w.name: list(w.dims) for w in model.graph.initializer}
+    total = 0
+    for node in model.graph.node:
+        if node.op_type == "Conv" and node.input[1] in weights:
+            total += int(np.prod(weights[node.input[1]][1:])) * int(np.prod(shapes[node.output[0]]))
+    return total / side**2
+
+
+def show(report: dict[str, Any], megapixels: float) -> None:
+    """A line of seconds a megapixel by stage."""
+    seconds = report["seconds"]
+    stages = ", ".join(f"{k} {seconds[k] / megapixels:.3f}" for k in STAGES)
+    outside = 1 - seconds["network"] / seconds["total"]
+    print(
+        f"  tile {report['tile']} ({report['tiles']} tiles, overlap {report['overlap']}): "
+        f"wall {report['wall'] / megapixels:.3f} s a megapixel; {stages}; "
+        f"outside the network {outside:.1%}",
+        flush=True,
+    )
+
+
 def main() -> None:
-    """Print both, and their ratio."""
+    """Print all of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--width", type=int, default=6000)
-    parser.add_argument("--height", type=int, default=4000)
+    parser.add_argument("--sizes", nargs="+", default=["1500x1000", "6000x4000"], metavar="WxH")
+    parser.add_argument("--tiles", nargs="+", type=int, default=[512, 1024, 1536])
     parser.add_argument("--model")
+    parser.add_argument("--peer", type=Path, help="starrem2k13's model, to be timed too")
     args = parser.parse_args()
-    megapixels = args.width * args.height / 1e6
     print(describe())
+    costs = {}
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "in.fits"
-        picture(path, args.height, args.width)
-        report = run_nox(path, Path(scratch), args.model)
-    patch = time_original()
-    patches = -(-args.height // STRIDE) * -(-args.width // STRIDE)
-    default, single = patches * patch, megapixels * 1e6 / PATCH**2 * patch
-    nox = report["wall"]
-    print(f"{args.width} x {args.height} RGB float32 FITS, {megapixels:.1f} megapixels")
-    print(f"nox-runtime run, all in: {nox:8.1f} s, {nox / megapixels:6.2f} s a megapixel, "
-          f"{report['memory']:.0f} MB, {report['tiles']} tiles of {report['tile']} px, "
-          f"overlap {report['overlap']} px; {report['seconds']}")  # fmt: skip
-    print(f"original at its defaults: {default:7.1f} s, {default / megapixels:6.2f} s a megapixel "
-          f"({patches} patches of {patch:.3f} s): {default / nox:.1f} x")  # fmt: skip
-    print(f"original, one pass:       {single:7.1f} s, {single / megapixels:6.2f} s a megapixel: "
-          f"{single / nox:.1f} x")  # fmt: skip
+        for size in args.sizes:
+            width, height = map(int, size.split("x"))
+            megapixels = width * height / 1e6
+            picture(path, height, width)
+            print(f"{width} x {height} RGB float32 FITS, {megapixels:.1f} megapixels")
+            for tile in args.tiles:
+                report = run_nox(path, Path(scratch), args.model, tile)
+                show(report, megapixels)
+                costs[tile, size] = report["wall"] / megapixels
+        picture(path, 1000, 1500)
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST, str(path)], check=True, capture_output=True, text=True
+        )
+        print(f"first tile of 1500 x 1000, all imports included: {float(done.stdout):.2f} s")
+    nox = min(costs.values())
+    patch = np.random.default_rng(0).random((1, 3, PATCH, PATCH), np.float32)
+    original = timed(onnxruntime.InferenceSession(build().SerializeToString()), patch)
+    once = original / (PATCH**2 / 1e6)
+    print(f"original at its defaults: {once * (PATCH / STRIDE) ** 2:.2f} s a megapixel, "
+          f"{once * (PATCH / STRIDE) ** 2 / nox:.1f} x")  # fmt: skip
+    print(f"original in one pass: {once:.2f} s a megapixel, {once / nox:.1f} x")
+    if args.peer:
+        channel = np.random.default_rng(0).random((1, PATCH, PATCH), np.float32)
+        peer = 3 * timed(onnxruntime.InferenceSession(str(args.peer)), channel)
+        peer /= PATCH**2 / 1e6
+        print(f"{args.peer.stem}, its network alone: {peer:.2f} s a megapixel, {peer / nox:.1f} x")
+    best, which = peak()
+    print(f"convolution peak: {best:.0f} GFLOP/s ({which})")
+    from nox_runtime.model import find_model
+
+    macs = macs_per_pixel(find_model(args.model))
+    print(f"nox: {macs / 1e3:.0f} kMAC a pixel; at the peak {2 * macs / best / 1e3:.2f} s a "
+          f"megapixel, so all in all {2 * macs / best / 1e3 / nox:.0%} of it")  # fmt: skip
 
 
 if __name__ == "__main__":

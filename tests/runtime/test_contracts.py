@@ -1,4 +1,4 @@
-"""The contracts of DESIGN.md that hold from the start: 1-4, 7 and 8."""
+"""The nine contracts of DESIGN.md, a test or more of each name."""
 
 from __future__ import annotations
 
@@ -475,3 +475,119 @@ def test_contract_9_network(
     fits.writeto(tmp_path / "in.fits", make("mono", "f4"))
     StarRemover(device="cpu")
     assert batch.run_file(tmp_path / "in.fits", remover=stand_in, stars=True, preview=True)
+
+
+_MEASURED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from conftest import FACTS
+import numpy as np
+from nox_runtime.batch import run_file
+from nox_runtime.model import Model
+from nox_runtime.removal import StarRemover
+
+class Cut(Model):
+    def __call__(self, pictures):
+        return np.minimum(pictures, np.float32(0.5))
+
+def most():
+    "Peak resident MB; resource's figure is inherited from the parent process."
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(lines["VmHWM"].split()[0]) / 1024
+
+remover = StarRemover(Cut(Path("cut.onnx"), FACTS, None, "cpu"), tile=512)
+for _ in range(2):  # twice, so that the allocator has settled
+    run_file(sys.argv[2], sys.argv[3], remover=remover, stars=True, mask=True, overwrite=True)
+base = most()
+run_file(sys.argv[4], sys.argv[5], remover=remover, stars=True, mask=True)
+print(most() - base)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["fits", "tif", "compressed.tif", "fits.fz"])
+def test_contract_6_memory_is_bounded_by_the_tile(tmp_path: Path, kind: str) -> None:
+    """Twice the rows, 64 MB more for each of picture, result, stars and mask."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("no /proc to ask for the peak of resident memory")
+    import subprocess
+    import sys
+
+    def write(path: Path, height: int, width: int) -> None:
+        rng = np.random.default_rng(0)
+        tile = rng.random((64, width), np.float32) * 0.6
+        picture = np.tile(tile, (height // 64, 1))
+        if kind == "fits":
+            fits.writeto(path, picture)
+        elif kind == "fits.fz":
+            whole = (picture * 60000).astype("i2")
+            fits.CompImageHDU(whole, compression_type="RICE_1").writeto(path)
+        else:
+            packed = {"compression": "zlib", "rowsperstrip": 64} if "compressed" in kind else {}
+            tifffile.imwrite(path, picture, **packed)
+
+    small, large = tmp_path / f"small.{kind}", tmp_path / f"large.{kind}"
+    # The statistics' sample, of 4 million pixels, is as large for both.
+    write(small, 31232, 512)  # 64 MB as 32-bit floats
+    write(large, 62464, 512)
+    out = [str(tmp_path / f"{name}_out.{kind.replace('.fz', '')}") for name in ("small", "large")]
+    command = [sys.executable, "-c", _MEASURED, str(Path(__file__).parents[1]), str(small), out[0],
+               str(large), out[1]]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # One of the four held in memory would be 64 MB more.
+    assert float(done.stdout) < 48
+
+
+@pytest.mark.parametrize("name", ["a.fits", "a.fits.gz", "a.fits.fz", "a.tif", "a.png"])
+def test_contract_7_files_stopped_anywhere_leave_nothing(
+    stand_in: StarRemover, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "in.fits"
+    fits.writeto(path, (starry(300, 320) * 60000).astype("u2")[0])
+    everything = {"stars": True, "descreened": True, "mask": True, "catalog": True, "preview": True}
+    outputs = batch.plan_outputs(path, tmp_path / name, **everything)  # type: ignore[arg-type]
+    count = len(list(batch.iter_file(path, outputs, stand_in)))
+    for made in outputs.wanted():
+        made.unlink()
+    for stop in (1, 3, count - 1):
+        steps = batch.iter_file(path, outputs, stand_in)
+        for _ in range(stop):
+            next(steps)
+        steps.close()
+        assert [p.name for p in tmp_path.iterdir()] == ["in.fits"]
+
+
+def test_contract_8_honesty_every_choice_is_in_the_report(
+    stand_in: StarRemover, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.fits"
+    fits.writeto(path, make("mono", "f4"))
+    report = batch.run_file(
+        path, remover=stand_in, strength=0.5, max_size=7.0, region=(0, 100, 0, 120), hashes=True
+    )
+    report = json.loads(json.dumps(report))
+    assert report["controls"]["strength"] == 0.5
+    assert report["controls"]["max_size"] == 7.0
+    assert report["controls"]["region"] == [0, 100, 0, 120]
+    assert len(report["sha256"]["input"]) == len(report["sha256"]["starless"]) == 64
+    assert report["versions"]["nox"] == report["nox"]
+    assert set(report["seconds"]) == {
+        "open", "statistics", "remove", "network", "finish", "total"
+    }  # fmt: skip
+    assert any("objects stay" in note for note in report["notes"])
+
+
+def test_contract_9_network_what_is_fetched_is_checked() -> None:
+    """The one address that nox fetches from comes with a SHA-256; no other code connects."""
+    import re
+
+    folder = Path(samples.__file__).parent
+    urls = {
+        (p.name, url)
+        for p in folder.rglob("*.py")
+        for url in re.findall(r"https?://[^\s\"']+", p.read_text())
+    }
+    assert urls == {("samples.py", samples.HORSEHEAD_URL)}
+    assert re.fullmatch("[0-9a-f]{64}", samples.HORSEHEAD_SHA256)
