@@ -372,13 +372,14 @@ def descreened(result: Any) -> np.ndarray:
 
     Nothing is clipped, so that values over 1 and pixels that became brighter come back too.
     """
-    starless = result.starless
+    starless, stars = result.starless, result.stars
     white = float(np.iinfo(starless.dtype).max) if starless.dtype.kind == "u" else 1.0
-    stars = result.stars.astype(np.float64)
-    room = white - starless.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = stars / room
-    return np.where(np.isfinite(share) & (stars != 0), share, 0).astype(np.float32)
+    where = np.isfinite(starless) & (stars != 0) & (starless != white)
+    share = np.zeros(starless.shape, np.float32)
+    np.divide(
+        stars, white - starless.astype(np.float64), out=share, where=where, casting="same_kind"
+    )
+    return share
 
 
 class Progress:
