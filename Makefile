@@ -29,7 +29,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest --ignore=tests/napari
 	sh tests/napari/run.sh $(BIN)/python
 
-# Not part of `make test`: half a gigabyte of Debian packages more, for the window's display.
+# Not part of `make test`: a gigabyte and a half more, for a whole Siril with its display.
 test-siril-window: $(VENV)/.test
 	sh tests/system-packages.sh
 	$(BIN)/python -m pytest tests/siril/check_window.py

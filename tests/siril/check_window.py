@@ -1,11 +1,11 @@
 """The script's window in a real Siril on a display that nobody sees, clicked through.
 
-`make test-siril-window` runs this: it takes half a gigabyte of Debian packages more than the
-other tests.  With `SCREENSHOTS=docs` the picture of the guide is made anew.
+`make test-siril-window` runs this: it unpacks a gigabyte and a half more than the other tests.  With `SCREENSHOTS=docs` the picture of the guide is made anew.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -75,7 +75,7 @@ CONFIGURATION = """[core]
 wd=/nox/work
 check_updates=false
 [gui]
-first_start=1.4.5
+first_start={version}
 silent_quit=true
 use_scripts_repository=false
 startup_scripts=/nox/probe.py;/nox/nox_star_removal.py;
@@ -164,10 +164,16 @@ def photograph() -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(pixels, -1, 0)[:, ::-1]).astype(np.float32) / 255
 
 
+def desktop_tree() -> Path:
+    """The folder of the Debian packages."""
+    tag = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:12]
+    return real_siril.cache() / f"window-{tag}.tree"
+
+
 def prepare(scratch: Path) -> Path:
     """Siril's folder, its environment, the script, and pictures to work on."""
     with real_siril.locked("setup"):
-        root = real_siril.bootstrap("sid", PACKAGES, real_siril.cache() / "window.tree", "apt")
+        root = real_siril.bootstrap("sid", PACKAGES, desktop_tree(), "apt")
         asked = [
             "chroot",
             root,
@@ -187,7 +193,11 @@ def prepare(scratch: Path) -> Path:
     command = ["chroot", root, "python3", "-m", "venv", "--without-pip", "/nox/data/siril/venv"]
     subprocess.run(command, check=True)
     real_siril.fill_environment(module, nox / "data" / "siril", ["/nox/base", "/nox/package"])
-    (nox / "conf" / "siril" / "config.1.4.ini").write_text(CONFIGURATION)
+    asked = ["chroot", root, "siril", "--version"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    version = said.split()[-1]
+    settings = nox / "conf" / "siril" / f"config.{version.rpartition('.')[0]}.ini"
+    settings.write_text(CONFIGURATION.format(version=version))
     (nox / "start.sh").write_text(START)
     (nox / "probe.py").write_text(PROBE)
     shutil.copy(SCRIPT, nox)
@@ -205,7 +215,7 @@ def desktop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desktop]:
         base = prepare(tmp_path_factory.mktemp("window"))
     except Unavailable as error:
         pytest.skip(str(error))
-    root = real_siril.cache() / "window.tree"
+    root = desktop_tree()
     mounts = (
         f"mount -t proc proc {root}/proc && mkdir -p {root}/dev/shm && "
         f"mount -t tmpfs tmpfs {root}/dev/shm && mount --bind {base} {root}/nox/base && "
