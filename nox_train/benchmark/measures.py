@@ -100,7 +100,7 @@ def measure(scene: Scene, made: np.ndarray) -> dict:
     return {
         "name": scene.name,
         "stretch": scene.facts["stretch"],
-        "mono": scene.facts["mono"],
+        "colour": "mono" if scene.facts["mono"] else "RGB",
         "vanes": scene.facts["vanes"],
         "fwhm": fwhm,
         "footprint": float(inside.mean()),
@@ -249,7 +249,7 @@ def _size(value: float | None) -> float | None:
 
 
 def by(scenes: list[dict], key: str) -> dict:
-    """The main figures for each value of `key`: 'stretch', 'mono' or 'vanes'."""
+    """The main figures for each value of `key`: 'stretch', 'colour' or 'vanes'."""
     out = {}
     for value in sorted({s[key] for s in scenes}, key=str):
         mine = [s for s in scenes if s[key] == value]

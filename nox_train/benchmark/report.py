@@ -175,7 +175,7 @@ def groups(results: list[dict]) -> list[Section]:
     for level in ("above 10 sigma", "5-10 sigma"):
         title = f"Stars of {level} removed, by width"
         asked.append((title, (*done, "by fwhm"), (level, "share"), percent))
-    for key in ("stretch", "mono", "vanes"):
+    for key in ("stretch", "colour", "vanes"):
         path: Path_ = ("synthetic", "by", key)
         asked.append(
             (f"Stars above 10 sigma removed, by {key}", path, ("above 10 sigma",), percent)

@@ -81,7 +81,7 @@ def synthetic(
         },
         "cost": _cost(meter, sizes, before, remover),
         "summary": measures.summary(figures),
-        "by": {key: measures.by(figures, key) for key in ("stretch", "mono", "vanes")},
+        "by": {key: measures.by(figures, key) for key in ("stretch", "colour", "vanes")},
         "scenes": figures,
     }  # fmt: skip
     return result, crops.chosen(pictures, [f["psnr"]["inside"] for f in figures])

@@ -126,7 +126,7 @@ def test_bins_hold_every_star_once(colour: Scene, linear: Scene) -> None:
     assert sum(b["n"] for b in done["by snr"].values()) == everything
     by_width = done["by fwhm"].values()
     assert sum(b["above 10 sigma"]["n"] for b in by_width) == done["above 10 sigma"]["n"]
-    assert set(measures.by(found, "mono")) == {"False", "True"}
+    assert set(measures.by(found, "colour")) == {"mono", "RGB"}
 
 
 def test_spread_leaves_out_what_is_not_there() -> None:
