@@ -112,3 +112,38 @@ def test_a_constant_picture_is_no_trouble() -> None:
         assert np.isfinite(made.forward(flat)).all()
     nothing = np.full((1, 20, 20), np.nan, np.float32)
     assert np.isfinite(choose("mtf", statistics(nothing)).midtones).all()
+
+
+@given(st.floats(1e-4, 0.2))
+def test_asinh_brings_the_background_to_the_target(level: float) -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.normal(level, level / 50, (1, 60, 70)).clip(0, 1)
+    picture[0, 0, 0] = 1.0
+    made = choose("asinh", statistics(picture))
+    assert made.kind == "asinh"
+    assert made.factor[0] > 0
+    shown = made.forward(picture)
+    assert float(np.median(shown)) == pytest.approx(0.25, abs=0.02)
+    half = made.black[0] + made.midtones[0] * (made.white[0] - made.black[0])
+    assert made.forward(np.full((1, 1, 1), half)).item() == pytest.approx(0.5, abs=1e-5)
+
+
+@given(st.floats(1.0, 1e6), st.floats(0, 0.9), st.floats(0, 1))
+def test_asinh_has_an_exact_inverse(factor: float, share: float, value: float) -> None:
+    stretch = Stretch("asinh", (100.0,), (60000.0,), (0.5,), "", (factor,))
+    x = np.array([[[100 + 59900 * value]]])
+    taken = (stretch.forward(x) * share).astype(np.float32)
+    left = stretch.forward(stretch.subtract(x, taken))
+    np.testing.assert_allclose(left, stretch.forward(x) - taken, atol=2e-6)
+    np.testing.assert_array_equal(stretch.subtract(x, np.zeros_like(taken)), x)
+
+
+def test_linked_parameters_are_one_set_and_keep_the_balance_of_colours() -> None:
+    picture = _linear("f4") * np.float32([1, 0.8, 0.6])[:, None, None]
+    apart = choose("mtf", statistics(picture))
+    linked = choose("mtf", statistics(picture), linked=True)
+    assert len(set(linked.midtones)) == len(set(linked.black)) == 1
+    assert len(set(apart.midtones)) == 3
+    shown = np.median(linked.forward(picture).reshape(3, -1), axis=1)
+    assert shown[0] > shown[1] > shown[2]
+    assert "linked" in linked.reason

@@ -1,0 +1,65 @@
+"""Work done ahead comes in order, stops when told, and fails where it should."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from nox_runtime.overlap import ahead
+
+
+def test_order_and_completeness() -> None:
+    assert list(ahead(iter(range(100)))) == list(range(100))
+    assert list(ahead(iter(()))) == []
+
+
+def test_the_next_item_is_made_while_the_last_is_used() -> None:
+    made = []
+
+    def items() -> Iterator[int]:
+        for k in range(5):
+            made.append((k, threading.current_thread().name))
+            yield k
+
+    running = ahead(items())
+    assert next(running) == 0
+    deadline = time.monotonic() + 5
+    while len(made) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    # One waits, one more is being handed over; no further.
+    time.sleep(0.05)
+    assert [k for k, _ in made] == [0, 1, 2]
+    assert {name for _, name in made} == {"nox-ahead"}
+    running.close()  # type: ignore[attr-defined]
+
+
+def test_closing_stops_the_thread_and_closes_the_source() -> None:
+    closed = []
+
+    def items() -> Iterator[int]:
+        try:
+            yield from range(1000)
+        finally:
+            closed.append(True)
+
+    running = ahead(items())
+    assert next(running) == 0
+    running.close()  # type: ignore[attr-defined]
+    assert closed == [True]
+    assert not [t for t in threading.enumerate() if t.name == "nox-ahead"]
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_an_exception_comes_out_in_its_place(kind: type[BaseException]) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise kind("here")
+
+    running = ahead(items())
+    assert [next(running), next(running)] == [1, 2]
+    with pytest.raises(kind, match="here"):
+        next(running)
