@@ -66,7 +66,7 @@ class Problem(Exception):
 
 
 class Cancelled(Exception):
-    """The user asked to stop; the picture is as it was."""
+    """The user asked to stop; the picture is as it was, unless the text says otherwise."""
 
 
 # ---------------------------------------------------------------------------
@@ -249,6 +249,14 @@ def _one_line(error: BaseException) -> str:
 # ---------------------------------------------------------------------------
 
 
+def bare_name(path: str) -> str:
+    """A file's name without folder and endings, those of packed files included."""
+    name = Path(path).name
+    for packed in (".fz", ".gz", ".bz2"):
+        name = name[: -len(packed)] if name.lower().endswith(packed) else name
+    return Path(name).stem or "image"
+
+
 @dataclass
 class Picture:
     """A picture as it is in Siril: values in its own type, row 0 at the bottom.
@@ -282,10 +290,7 @@ class Picture:
     @property
     def name(self) -> str:
         """The file's name without folder and endings."""
-        name = Path(self.path).name
-        for packed in (".fz", ".gz", ".bz2"):
-            name = name[: -len(packed)] if name.lower().endswith(packed) else name
-        return Path(name).stem or "image"
+        return bare_name(self.path)
 
     def upright(self, values: np.ndarray) -> np.ndarray:
         """Between Siril's order of rows and the file's; it is its own inverse."""
@@ -510,7 +515,13 @@ class Outputs:
     def finish(self) -> list[Path]:
         """Give the files their names; those of an earlier run are replaced, as Siril does."""
         for temporary, path in self.made:
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except OSError as error:
+                raise Problem(
+                    f"{path}: cannot be replaced ({error.strerror}); the image in Siril is "
+                    "starless already: undo, or save it"
+                ) from error
         done, self.made = [path for _, path in self.made], []
         return done
 
@@ -638,14 +649,16 @@ def process_sequence(
             result = run_picture(remover, picture, settings, selection, share, stop)
             write_results(outputs, picture, result, settings)
             done += outputs.finish()
+        except Cancelled as cancelled:
+            raise Cancelled(f"{k} of {len(files)} frames are done") from cancelled
         finally:
             outputs.abandon()
-    _make_sequences(si, files[0], ending, settings)
+    _make_sequences(si, files[0], settings)
     return done
 
 
-def _make_sequences(si: SirilInterface, first: Path, ending: str, settings: Settings) -> None:
-    root = re.sub(r"\d+$", "", first.name[: first.name.index(ending)])
+def _make_sequences(si: SirilInterface, first: Path, settings: Settings) -> None:
+    root = re.sub(r"\d+$", "", bare_name(str(first)))
     for kind in ("starless", "starmask", "changes"):
         if getattr(settings, kind):
             with contextlib.suppress(SirilError):
@@ -708,8 +721,8 @@ def guarded(si: SirilInterface, work: Callable[[], None]) -> str | None:
     try:
         work()
         return None
-    except (Cancelled, KeyboardInterrupt):
-        line = "nox: stopped; the image is as it was"
+    except (Cancelled, KeyboardInterrupt) as stopped:
+        line = f"nox: stopped; {str(stopped) or 'the image is as it was'}"
     except Problem as problem:
         line = f"nox: error: {problem}"
     except MemoryError:
@@ -809,10 +822,13 @@ def describe(picture: Picture) -> str:
 class Window:
     """The one window.  Work runs in a thread, and answers through a queue that a timer reads."""
 
-    def __init__(self, si: SirilInterface, qt: SimpleNamespace, settings: Settings) -> None:
+    def __init__(
+        self, si: SirilInterface, qt: SimpleNamespace, settings: Settings, stop: threading.Event
+    ) -> None:
         self.si, self.qt, self.settings = si, qt, settings
         self.answers: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.stop = threading.Event()
+        self.quit, self.unanswered = stop, 0
         self.job, self.wanted, self.closing, self.looked = "", False, False, 0.0
         self.state: Any = None
         self.images: dict[str, Any] = {}
@@ -1130,10 +1146,13 @@ class Window:
             if self.closing:
                 self.window.close()
                 return
+        if self.quit.is_set() and not self.closing:  # Siril's Stop button
+            self.window.close()
+            return
         if not self.job and self.wanted:
             self.run()
         elif not self.job and time.monotonic() - self.looked > 1.0:
-            self._start("seen", self._look)
+            self._start("seen", self._look_again)
 
     def _look(self) -> tuple[Any, bool, bool]:
         """What is loaded in Siril, whether part of it is selected, whether it is a sequence."""
@@ -1145,8 +1164,20 @@ class Window:
         chosen = bool(selection and selection[2] and selection[3])
         return ("image", si.get_image_filename(), si.get_image_shape()), chosen, sequence
 
-    def _seen(self, found: tuple[Any, bool, bool]) -> None:
+    def _look_again(self) -> tuple[Any, bool, bool] | None:
+        """As `_look`; None if Siril is busy, or gone."""
+        try:
+            return self._look()
+        except SirilError:
+            return None
+
+    def _seen(self, found: tuple[Any, bool, bool] | None) -> None:
         self.looked = time.monotonic()
+        self.unanswered = 0 if found else self.unanswered + 1
+        if found is None:
+            if self.unanswered >= 3:
+                self.window.close()
+            return
         state, selected, sequence = found
         for button, possible in (
             (self.whole, state[0] == "image"),
@@ -1360,8 +1391,7 @@ def run_window(si: SirilInterface, stop: threading.Event) -> None:
     qt = import_qt()
     app = qt.widgets.QApplication.instance() or qt.widgets.QApplication([TITLE])
     dress(qt, app, si.get_siril_config("gui", "theme"))
-    window = Window(si, qt, recall(si))
-    window.stop = stop
+    window = Window(si, qt, recall(si), stop)
     window.window.show()
     app.exec()
 

@@ -1,6 +1,7 @@
 """The script's window in a real Siril on a display that nobody sees, clicked through.
 
-`make test-siril-window` runs this: it unpacks a gigabyte and a half more than the other tests.  With `SCREENSHOTS=docs` the picture of the guide is made anew.
+`make test-siril-window` runs this: it unpacks a gigabyte and a half more than the other
+tests.  With `SCREENSHOTS=docs` the pictures of the guide are made anew.
 """
 
 from __future__ import annotations

@@ -406,3 +406,25 @@ def test_the_script_meets_the_rules_of_sirils_repository() -> None:
     assert "PyQt6" not in top
     assert "onnxruntime" not in top
     compile(text, SCRIPT.name, "exec", dont_inherit=True)
+
+
+def test_a_stop_between_frames_says_what_is_done(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, frame = session.siril.folder, np.ascontiguousarray(starry()[0], np.float32)
+    for k in (1, 2, 3):
+        (folder / f"l_{k:05d}.fit").touch()
+
+    class Frame:
+        data, header, history = frame, "BITPIX  = -32\nEND", None
+
+    def load(path: str) -> type[Frame]:
+        if "00002" in path:
+            session.stop.set()
+        return Frame
+
+    monkeypatch.setattr(session.si, "load_image_from_file", load, raising=False)
+    said = session.command("-sequence=l_")
+    assert said == "nox: stopped; 1 of 3 frames are done"
+    made = sorted(p.name for p in folder.glob("*_l_*"))
+    assert made == ["starless_l_00001.fit", "starmask_l_00001.fit"]
