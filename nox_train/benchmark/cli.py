@@ -84,7 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     report.add_argument("results", nargs="+", type=Path, metavar="RESULT.json")
     report.add_argument("-o", "--output", type=Path, required=True, metavar="REPORT.html")
-    report.add_argument("--overwrite", action="store_true", help="replace the page if it exists")
+    report.add_argument(
+        "--json", type=Path, metavar="SUMMARY.json", help="also the summaries of all results"
+    )
+    report.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     report.set_defaults(call=_report)
     return parser
 
@@ -135,11 +138,16 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    _check_output(args.output, args.overwrite)
+    for path in (args.output, args.json):
+        _check_output(path, args.overwrite)
     from nox_train.benchmark import page, suite
 
-    page.write([suite.read(p) for p in args.results], args.output)
+    results = [suite.read(p) for p in args.results]
+    page.write(results, args.output)
     print(args.output)
+    if args.json is not None:
+        suite.write(suite.condensed(results), args.json)
+        print(args.json)
     return 0
 
 

@@ -134,6 +134,24 @@ def run(
     return result | {"crops": shown}
 
 
+def condensed(results: list[dict]) -> dict:
+    """Several results without scenes, pictures and crops: what the tables are made of."""
+    heads = ("date", "remover", "environment")
+    parts = {"synthetic": ("set", "cost", "summary", "by"), "real": ("summary", "failed")}
+    return {
+        "format": "nox-bench report 1",
+        "results": [
+            {head: result[head] for head in heads}
+            | {
+                part: {key: result[part][key] for key in keys}
+                for part, keys in parts.items()
+                if part in result
+            }
+            for result in results
+        ],
+    }
+
+
 def write(result: dict, path: Path) -> None:
     """Write a result as JSON; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,12 @@ def test_a_report_is_one_page_that_needs_nothing_else(result: Path, tmp_path: Pa
     other["remover"]["name"] = "<other>"
     (tmp_path / "other.json").write_text(json.dumps(other))
     out = tmp_path / "report.html"
-    assert cli.main(["report", str(result), str(tmp_path / "other.json"), "-o", str(out)]) == 0
+    words = ["report", str(result), str(tmp_path / "other.json"), "-o", str(out)]
+    assert cli.main([*words, "--json", str(tmp_path / "tables.json")]) == 0
+    tables = json.loads((tmp_path / "tables.json").read_text())
+    assert [r["remover"]["name"] for r in tables["results"]] == ["identity", "<other>"]
+    assert tables["results"][0]["synthetic"]["summary"] == other["synthetic"]["summary"]
+    assert "crops" not in tables["results"][0]
     text = out.read_text()
     opened: list[str] = []
     addresses: list[str] = []
