@@ -1,7 +1,10 @@
 """Make the pictures of docs/napari.md: a real window, a real photograph, the real model.
 
-xvfb-run -a -s "-screen 0 1600x1200x24" python docs/make_napari_pictures.py PHOTOGRAPH
-    [--name NAME] [--at X Y ZOOM] [-o FOLDER]
+xvfb-run -a -s "-screen 0 1600x1200x24" python docs/make_napari_pictures.py PHOTOGRAPH RINGS
+    [--names NAME NAME] [--at X Y ZOOM] [-o FOLDER]
+
+The first photograph is for the panel and the animation, the second for the rings on the
+removed stars.
 
 Writes napari-panel.png, napari-removed-stars.png, napari-running.png and the animation
 napari-slider.png.
@@ -27,7 +30,7 @@ ANIMATED_WIDTH = 640
 class Window:
     """A viewer with the panel, and an event loop turned by hand."""
 
-    def __init__(self, photograph: Path, name: str) -> None:
+    def __init__(self) -> None:
         import napari
         from qtpy.QtWidgets import QApplication
 
@@ -38,9 +41,16 @@ class Window:
         self.window.resize(*SIZE)
         _, self.panel = self.viewer.window.add_plugin_dock_widget("astronox", "Remove stars")
         self.turn(lambda: self.panel.form.model.count() > 1)
+
+    def open(self, photograph: Path, name: str) -> None:
+        """Show this photograph alone, as large as the canvas is high or wide."""
+        self.viewer.layers.clear()
         pixels = np.asarray(Image.open(photograph).convert("RGB"))
         self.viewer.add_image(pixels, rgb=True, name=name)
         self.viewer.reset_view(margin=0)
+        left, top, right, bottom = self.canvas_box()
+        height, width = pixels.shape[:2]
+        self.viewer.scene.camera.zoom = max((right - left) / width, (bottom - top) / height)
         self.rest()
 
     def turn(self, until: Callable[[], bool], at_most: float = 600) -> None:
@@ -103,35 +113,39 @@ def main() -> None:
     """Make them all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photograph", type=Path)
-    parser.add_argument("--name", help="of the layer; by default the file's")
-    parser.add_argument("--at", nargs=3, type=float, default=(0.47, 0.40, 9),
-                        metavar=("X", "Y", "ZOOM"), help="what the rings are shown on")  # fmt: skip
+    parser.add_argument("rings", type=Path)
+    parser.add_argument("--names", nargs=2, help="of the layers; by default the files'")
+    parser.add_argument(
+        "--at", nargs=3, type=float, default=(0.5, 0.5, 3.5), metavar=("X", "Y", "ZOOM"),
+        help="what the rings are shown on: shares of width and height, screen pixels a pixel",
+    )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
     args = parser.parse_args()
-    window = Window(args.photograph, args.name or args.photograph.stem)
+    first, second = args.names or (args.photograph.stem, args.rings.stem)
+    window = Window()
     panel, viewer = window.panel, window.viewer
-    panel.form.outputs["points"].setChecked(True)
     panel.form.tile.setValue(768)
+    window.open(args.photograph, first)
 
     panel.run_button.click()
     window.turn(lambda: panel._job is None or panel.progress.value() >= 4)
     small(window.grab(), args.output / "napari-running.png")
     window.turn(lambda: panel._job is None)
-    (rings,) = [layer for layer in viewer.layers if layer.name.endswith("removed stars")]
-    rings.visible = False
     panel.compare.mode.setCurrentIndex(panel.compare.mode.findData("wipe"))
     window.rest()
     small(window.grab(), args.output / "napari-panel.png")
     animate(window, args.output / "napari-slider.png")
 
-    rings.visible = True
+    window.open(args.rings, second)
+    for role, box in panel.form.outputs.items():
+        box.setChecked(role in ("starless", "points"))
+    panel.run_button.click()
+    window.turn(lambda: panel._job is None)
     panel.compare.slider.setValue(500)
-    (picture,) = [layer for layer in viewer.layers if str(layer.name) == panel.picture().name]
-    height, width = picture.data.shape[:2]
+    height, width = viewer.layers[0].data.shape[:2]
     x, y, zoom = args.at
     viewer.scene.camera.center = (y * height, x * width)
-    viewer.scene.camera.zoom *= zoom
-    viewer.layers.selection.active = rings
+    viewer.scene.camera.zoom = zoom
     panel.form.more.setChecked(True)
     window.rest()
     small(window.grab(), args.output / "napari-removed-stars.png")
