@@ -162,10 +162,7 @@ def main(argv: list[str] | None = None) -> int:
         print(
             f"nox-bench: error: {error.name} is not installed; "
             "install what the benchmark needs with pip install 'astronox[bench]'"
-            + (
-                " (on Windows galsim needs WSL; --real-only does without)"
-                * (error.name == "galsim")
-            ),
+            + (" (on Windows: in WSL) or leave it out with --real-only" * (error.name == "galsim")),
             file=sys.stderr,
         )
         return 1
