@@ -301,6 +301,7 @@ def _report(
             "strength": asked.strength, "max_size": asked.max_size,
             "min_roundness": asked.min_roundness, "region": region,
             "protect": _named(asked.protect), "keep": _named(asked.keep),
+            "passes": remover.layout.passes, "upsample": remover.layout.scale == 2,
         },
         "tiles": remover.tiles(height, width, tuple(region) if region else None),
         "tile": remover.layout.tile,
