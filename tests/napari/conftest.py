@@ -13,6 +13,10 @@ import pytest
 pytest.importorskip("napari", reason="napari is not installed (pip install --group test-napari)")
 
 
+#: Milliseconds to wait for anything: crowded machines take their time.
+WAIT = 180_000
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Other people's futures: what napari, vispy and Qt warn about among themselves.
     for line in (
@@ -29,16 +33,26 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", line)
 
 
-def why_no_window() -> str | None:
+def why_no_window(config: pytest.Config) -> str | None:
     """Why no window can be opened here, or None."""
+    if not config.pluginmanager.hasplugin("pytest-qt"):
+        return "needs the plugins of Qt and napari: sh tests/napari/run.sh python"
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
-        return "no display; install xvfb and run sh tests/napari/run.sh python"
+        return "no display; install xvfb, then sh tests/napari/run.sh python"
     try:
-        import pytestqt  # noqa: F401
         from qtpy import QtWidgets  # noqa: F401
     except Exception as error:  # a binding that is there may still lack system libraries
         return f"no Qt: {error}"
     return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Before any fixture: without a display Qt would end the whole process.
+    reason = why_no_window(config)
+    if reason is not None:
+        for item in items:
+            if {"qtbot", "opened"} & set(getattr(item, "fixturenames", ())):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture
@@ -72,7 +86,7 @@ class Gated:
                 self.calls += 1
                 if self.error is not None:
                     raise self.error
-                assert self.gate.acquire(timeout=20)
+                assert self.gate.acquire(timeout=WAIT / 1000)
                 return super().__call__(pictures)
 
         return Model()
@@ -109,17 +123,8 @@ def make_sky():  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture
-def window_reason() -> str | None:
-    return why_no_window()
-
-
-@pytest.fixture
-def opened(
-    window_reason: str | None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-):  # type: ignore[no-untyped-def]
+def opened(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     """Opens a viewer with the panel docked; the model is the stand-in, or `model=`."""
-    if window_reason:
-        pytest.skip(window_reason)
     from conftest import FACTS, StandIn
     from napari.utils.notifications import notification_manager
 
@@ -136,10 +141,14 @@ def opened(
     def open_(*, show: bool = False, model: object = None):  # type: ignore[no-untyped-def]
         used = StandIn() if model is None else model
         monkeypatch.setattr(job, "load_model", lambda *_, **__: used)
-        viewer = make(show=show)
+        viewer = make()
+        if show:  # napari's own waits for five seconds at most
+            viewer.window.show()
+            handle = viewer.window._qt_window.windowHandle()
+            qtbot.waitUntil(handle.isExposed, timeout=WAIT)
         made = panel.StarRemovalPanel(viewer)
         viewer.window.add_dock_widget(made, name="Remove stars", area="right")
-        qtbot.waitUntil(lambda: made.form.model.count() == 2, timeout=20_000)
+        qtbot.waitUntil(lambda: made.form.model.count() == 2, timeout=WAIT)
         made.form.tile.setValue(256)
         return viewer, made
 

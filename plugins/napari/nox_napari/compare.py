@@ -29,6 +29,7 @@ class Compare(QWidget):
         self._line: Line | None = None
         self._faded: tuple[Layer, float] | None = None
         self._key: str | None = None
+        self._away = False
         self.mode = combo("How to compare")
         for value, text in {"off": "Off", "wipe": "Wipe", "blend": "Blend"}.items():
             self.mode.addItem(text, value)
@@ -70,7 +71,7 @@ class Compare(QWidget):
             return
         target = self.target()
         self.setEnabled(target is not None)
-        mode = self.mode.currentData() if target is not None else "off"
+        mode = self.mode.currentData() if target is not None and not self._away else "off"
         self.slider.setEnabled(mode != "off")
         if mode == "wipe" and target is not None and self._cut(target):
             self._unfade()
@@ -113,6 +114,18 @@ class Compare(QWidget):
             layer, opacity = self._faded
             self._faded = None
             layer.opacity = opacity
+
+    def hideEvent(self, event: Any) -> None:  # noqa: N802
+        """Without the panel nothing is compared: nobody could end it."""
+        self._away = True
+        self.refresh()
+        super().hideEvent(event)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802
+        """Compare again."""
+        self._away = False
+        self.refresh()
+        super().showEvent(event)
 
     def stop(self) -> None:
         """Leave the canvas as it was."""

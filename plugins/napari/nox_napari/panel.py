@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +348,10 @@ class StarRemovalPanel(QWidget):
 def _look_for_models() -> tuple[list[ModelEntry], list[str]] | str:
     """Models and devices, or why there are none."""
     try:
-        return available_models(), available_devices()
+        found = available_models(), available_devices()
     except NoxError as error:
         return for_window(error)
+    # Loading it holds Python up for a tenth of a second: now, rather than in a run.
+    with suppress(ImportError):
+        import photutils.segmentation  # noqa: F401
+    return found

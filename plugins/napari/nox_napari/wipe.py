@@ -43,18 +43,19 @@ class Wipe:
     def set(self, layer: Layer, share: float) -> bool:
         """Cut a layer at a share of the canvas's width; False where that cannot be."""
         plain = getattr(layer, "__wrapped__", layer)
-        if self._cut is None or self._cut[0] is not plain:
-            self.clear()
-            try:
+        try:
+            node = self.canvas().layer_to_visual[plain].node
+            # In three dimensions napari draws a layer by another node.
+            if self._cut is None or self._cut[0] is not plain or self._cut[1] is not node:
                 from vispy.visuals.filters import Clipper
 
-                canvas = self.canvas()
-                node = canvas.layer_to_visual[plain].node
+                self.clear()
                 filter_ = Clipper()
                 node.attach(filter_)
-            except Exception:  # an inside of napari we do not know
-                return False
-            self._cut = (plain, node, filter_)
+                self._cut = (plain, node, filter_)
+        except Exception:  # an inside of napari we do not know
+            self.clear()
+            return False
         _, node, filter_ = self._cut
         width = self._width()
         filter_.bounds = (share * width, -_LARGE, _LARGE, 2 * _LARGE)
