@@ -1355,7 +1355,7 @@ def dress(qt: SimpleNamespace, app: Any, theme: int) -> None:
         QLabel[faint="true"] {{ color: {faint}; }}
         QGroupBox {{ border: 1px solid {line}; border-radius: 6px; margin-top: 20px; }}
         QGroupBox::title {{ subcontrol-origin: margin; left: 2px; color: {faint}; }}
-        QGraphicsView {{ background: {field_}; border: 1px solid {line}; border-radius: 4px; }}
+        QGraphicsView {{ background: #1d1d1d; border: 1px solid {line}; border-radius: 4px; }}
         QPushButton {{ background: {field_}; border: 1px solid {line}; border-radius: 4px;
             padding: 5px 12px; }}
         QPushButton:hover, QPushButton:focus {{ border-color: {accent}; }}
