@@ -332,9 +332,9 @@ def test_work_ends_in_layers_a_failure_or_silence(make_sky: Callable[..., Any], 
 
 
 def test_progress_tells_tile_device_stretch_and_time_left() -> None:
-    line = progress_in_words(Progress(3, 12, 40.2, stretch="no stretch"), "cpu")
+    line = progress_in_words(Progress(3, 12, 40.2, device="cpu", stretch="no stretch"))
     assert line == "Tile 3 of 12 on cpu, no stretch, 40 s left"
-    assert progress_in_words(Progress(0, 0, text="Loading ..."), "cpu") == "Loading ..."
+    assert progress_in_words(Progress(0, 0, text="Loading ...")) == "Loading ..."
     assert [in_words(s) for s in (0.2, 40, 100, 600)] == ["a second", "40 s", "2 min", "10 min"]
     viewer = ViewerModel()
     assert size_in_words(None) == "Open a picture to begin."
@@ -352,6 +352,18 @@ def test_time_left_comes_from_the_pace(make_sky: Callable[..., Any]) -> None:
     assert tiles[-1].left == 0
     assert all(s.left is not None and s.left >= 0 for s in tiles[1:])
     assert some.pace["cpu"] > 0
+
+
+def test_a_run_takes_pixels_that_were_edited_since_a_preview(make_sky: Callable[..., Any]) -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(starry(150, 170)[0].astype("f4"), name="m31")
+    session = Session(viewer)
+    session.engine = engine()
+    _, shown = preview(session, layer, 1, (0, 60, 0, 60))
+    assert shown.removals[0].stretch.kind == "none"
+    layer.data[...] = (starry(150, 170)[0] ** 6) * 0.5
+    outcome = finished(session.request(layer, Settings()), session.engine)
+    assert outcome.removals[0].stretch.kind == "auto"
 
 
 def test_linear_pictures_are_stretched_for_the_model_alone() -> None:

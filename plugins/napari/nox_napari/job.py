@@ -66,13 +66,14 @@ class Request:
 class Progress:
     """Tiles done of all; seconds left, None while nobody knows; what is going on.
 
-    ``stretch`` is how the model is shown the picture, in words.
+    ``device`` is what runs the model; ``stretch`` how it is shown the picture, in words.
     """
 
     done: int
     total: int
     left: float | None = None
     text: str = ""
+    device: str = ""
     stretch: str = ""
 
 
@@ -130,10 +131,15 @@ class Engine:
             self.models[key] = load_model(settings.model, device=settings.device)
         return StarRemover(self.models[key], tile=settings.tile)
 
-    def stretch(self, picture: Picture, plane: tuple[int, ...], kind: str) -> Stretch:
-        """The stretch of a whole picture, remembered for its next preview."""
+    def stretch(
+        self, picture: Picture, plane: tuple[int, ...], kind: str, *, anew: bool = False
+    ) -> Stretch:
+        """The stretch of a whole picture, remembered for its next preview.
+
+        With `anew` nothing remembered is used: the pixels may have been edited.
+        """
         key = (picture.key, id(picture.data), plane, kind)
-        if key not in self.stretches:
+        if anew or key not in self.stretches:
             if len(self.stretches) > 100:
                 self.stretches.clear()
             sample = picture.sample(plane, _SAMPLE)
@@ -213,7 +219,7 @@ def _full(request: Request, engine: Engine, remover: StarRemover) -> Iterator[Pr
         if picture.rgb:
             pixels = np.moveaxis(pixels[..., :3], -1, 0)
         protect = request.protection.mask(picture, plane) if request.protection else None
-        used = engine.stretch(picture, plane, settings.stretch)
+        used = engine.stretch(picture, plane, settings.stretch, anew=True)
         steps = remover.iter_remove(
             pixels, stretch=used, strength=settings.strength, protect=protect,
             max_size=settings.max_size, catalog="points" in settings.outputs,
@@ -222,7 +228,10 @@ def _full(request: Request, engine: Engine, remover: StarRemover) -> Iterator[Pr
         for step, removal in steps:
             done, total = k * each + step.done, len(request.planes) * each
             clock.tick(done)
-            yield Progress(done, total, clock.left(done, total), stretch=stretch_in_words(used))
+            yield Progress(
+                done, total, clock.left(done, total),
+                device=remover.model.device, stretch=stretch_in_words(used),
+            )  # fmt: skip
             if removal is not None:
                 removals.append(removal)
     seconds = time.monotonic() - began
@@ -260,7 +269,7 @@ def _preview(
     )  # fmt: skip
     for at, removal in steps:
         if removal is None:
-            yield Progress(at.done, at.total)
+            yield Progress(at.done, at.total, text="Previewing ...")
             continue
         seconds = time.monotonic() - began
         y0, y1, x0, x1 = region

@@ -36,6 +36,7 @@ from nox_napari.job import Progress
 from nox_napari.messages import for_window, missing_runtime
 from nox_napari.results import place
 from nox_napari.session import Failure, Session, progress_in_words, size_in_words, work
+from nox_runtime import objects
 from nox_runtime.errors import NoxError
 from nox_runtime.model import (
     ModelEntry,
@@ -294,7 +295,7 @@ class StarRemovalPanel(QWidget):
         if isinstance(item, Progress):
             self.progress.setRange(0, item.total)
             self.progress.setValue(item.done)
-            self.status.setText(progress_in_words(item, self.device))
+            self.status.setText(progress_in_words(item))
             self._activity.show(item)
         elif isinstance(item, Failure):
             self._job = None
@@ -351,7 +352,7 @@ def _look_for_models() -> tuple[list[ModelEntry], list[str]] | str:
         found = available_models(), available_devices()
     except NoxError as error:
         return for_window(error)
-    # Loading it holds Python up for a tenth of a second: now, rather than in a run.
-    with suppress(ImportError):
-        import photutils.segmentation  # noqa: F401
+    # Loading what measures stars holds Python up for a tenth of a second: now, not in a run.
+    with suppress(NoxError):
+        objects.require("the removed stars")
     return found

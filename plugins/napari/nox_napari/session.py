@@ -135,11 +135,11 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min"
 
 
-def progress_in_words(progress: Progress, device: str) -> str:
+def progress_in_words(progress: Progress) -> str:
     """The status line of a running job."""
     if progress.text:
         return progress.text
-    parts = [f"Tile {progress.done} of {progress.total} on {device}"]
+    parts = [f"Tile {progress.done} of {progress.total} on {progress.device}"]
     if progress.stretch:
         parts.append(progress.stretch)
     if progress.left is not None:
