@@ -104,8 +104,7 @@ def summed_up(sample: np.ndarray, low: float, high: float, dtype: np.dtype) -> S
     """Statistics from a sample (C, n, m) and the extremes of all finite pixels."""
     median, sigma = [], []
     for channel in sample:
-        single = np.dtype(dtype).itemsize < 4 or np.dtype(dtype) == np.float32
-        values = channel.astype(np.float32 if single else np.float64).ravel()
+        values = channel.astype(np.float64).ravel()
         values = values[np.isfinite(values)]
         if not values.size:
             values = np.zeros(1)

@@ -63,7 +63,11 @@ class Cluster:
         for process in (*self.workers, self.scheduler):
             process.terminate()
         for process in (*self.workers, self.scheduler):
-            process.wait(30)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:  # a machine with much else to do
+                process.kill()
+                process.wait()
         self.log.close()
 
 
