@@ -270,7 +270,7 @@ def photographs(
     crops : list of dict
     """
     pictures, shown, failed = [], [], []
-    watched = paths[:: max(1, len(paths) // _SEAM_PICTURES)]
+    watched = paths[:: -(-len(paths) // _SEAM_PICTURES) or 1]
     for path in tqdm(paths, desc=f"{remover.name}, photographs", unit="picture", disable=quiet):
         try:
             with warnings.catch_warnings():
