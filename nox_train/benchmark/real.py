@@ -30,6 +30,7 @@ LINEAR_MIDTONES = 0.06
 ANNULI = ((0.0, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 6.0), (6.0, 10.0), (10.0, 16.0))
 _SKY = (16.0, 24.0)
 _BRIGHTEST = 10
+_CANDIDATES = 1000
 #: Tiles compared for seams, and the offset for removers whose tiles cannot be set.
 TILES = (512, 1536)
 _OFFSET = (67, 101)
@@ -98,7 +99,12 @@ def brightest(picture: np.ndarray, sigma: float) -> list[tuple[float, float, flo
     sky = float(np.median(picture))
     tops = (soft == ndimage.maximum_filter(soft, 31)) & (soft - sky > SIGMAS * sigma)
     found: list[tuple[float, float, float, float]] = []
-    for y, x in np.argwhere(tops):
+    # A saturated star's flat top is one maximum, not as many as it has pixels.
+    marks, count = ndimage.label(tops, np.ones((3, 3)))
+    centres = np.array(ndimage.center_of_mass(tops, marks, np.arange(1, count + 1)))
+    peaks = [tuple(np.rint(c).astype(int)) for c in centres]
+    peaks.sort(key=lambda p: -soft[p])
+    for y, x in peaks[:_CANDIDATES]:
         place = crops.window(float(x), float(y), picture.shape, 121)
         part = soft[place] - sky
         middle = (int(y) - place[0].start, int(x) - place[1].start)

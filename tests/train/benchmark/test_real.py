@@ -131,3 +131,12 @@ def test_a_real_photograph(astro: Path) -> None:
     row, _ = real.measure(FunctionRemover(lambda p: p, "identity"), path, look_for_seams=False)
     assert row["linear"]
     assert row["sources"] == row["left"] > 30
+
+
+def test_a_flat_top_is_one_star() -> None:
+    yy, xx = np.mgrid[:200, :200]
+    picture = np.random.default_rng(1).normal(0.2, 0.01, (200, 200))
+    picture[np.hypot(yy - 90, xx - 110) < 12.3] = 1.0
+    ((x, y, radius),) = real.brightest(picture, 0.01)
+    assert (x, y) == (pytest.approx(110, abs=0.5), pytest.approx(90, abs=0.5))
+    assert radius == pytest.approx(12.3, abs=0.7)
