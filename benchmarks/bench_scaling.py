@@ -54,7 +54,11 @@ def cluster(workers: int, folder: Path) -> Iterator[str]:
     finally:
         for process in reversed(processes):
             process.terminate()
-            process.wait()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def picture(path: Path, side: int, seed: int) -> None:
