@@ -205,6 +205,10 @@ def export_main(argv: list[str] | None = None) -> int:
     onnx.add_argument("--name", help="name of the model (default: that of the output)")
     onnx.add_argument("--model-version", default="0.1.0", metavar="VERSION")
     onnx.add_argument("--licence", default="MIT", help="SPDX expression (default: MIT)")
+    onnx.add_argument(
+        "--history", default="", metavar="TEXT",
+        help="trainings whose weights this one started from, for the model's facts",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     try:
         from nox_train.export import export
@@ -213,7 +217,7 @@ def export_main(argv: list[str] | None = None) -> int:
             raise FileNotFoundError(f"{args.checkpoint}: no such checkpoint; check the name")
         facts = export(
             args.checkpoint, args.output, name=args.name or args.output.stem,
-            version=args.model_version, licence=args.licence,
+            version=args.model_version, licence=args.licence, history=args.history,
         )  # fmt: skip
     except ImportError as error:
         return _missing(error)

@@ -169,9 +169,18 @@ def check(session: Any, checkpoint: Checkpoint, seed: int = 3) -> float:
 
 
 def export(
-    checkpoint_path: Path, output: Path, *, name: str, version: str, licence: str = "MIT"
+    checkpoint_path: Path,
+    output: Path,
+    *,
+    name: str,
+    version: str,
+    licence: str = "MIT",
+    history: str = "",
 ) -> dict[str, Any]:
     """Write a checkpoint as an ONNX model with all facts in its metadata.
+
+    `history` tells of trainings before the checkpoint's own, from whose weights it
+    started.
 
     Returns
     -------
@@ -195,10 +204,11 @@ def export(
         f"{progress.get('step', 0)} steps in {progress.get('seconds', 0) / 60:.0f} minutes on "
         f"synthetic stars, {progress.get('summary', 'nox-train')}"
     )
+    training = f"{history}; then {training}" if history else training
     facts = ModelFacts(
         name=name, version=version, channels=plan.channels, layout="NCHW",
         value_range=(0.0, 1.0), multiple=plan.multiple, receptive_field=field,
-        stretch="display range: mtf with midtones of 0.001 to 0.45, asinh, curves",
+        stretch="display range: mtf with midtones of 0.001 to 0.45, asinh, GHS, curves",
         training=training, licence=licence, weights_sha256=weights_sha256(model),
     )  # fmt: skip
     network = {PLAN_KEY: json.dumps(plan.as_dict())}
