@@ -132,11 +132,11 @@ def _dataset(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from nox_train.dataset import build_bank
-    from nox_train.pairs import PairsPlan, claim, iter_pairs
+    from nox_train.pairs import PairsPlan, check_folder, iter_pairs
 
     plan = PairsPlan(args.count, args.size, args.seed, args.format)
     bank_plan = _bank_plan(args, args.size)
-    claim(args.output, plan, asdict(bank_plan))  # before the bank of another is overwritten
+    check_folder(args.output, plan, asdict(bank_plan))  # before the bank of another is overwritten
     bank = build_bank(args.output / "bank", bank_plan, args.workers)
     with tqdm(desc="pairs", total=plan.count, file=sys.stderr) as bar:
         for done in iter_pairs(args.output, bank, plan, args.workers):

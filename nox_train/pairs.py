@@ -118,15 +118,19 @@ def _make(index: int) -> int:
     return index
 
 
-def claim(folder: Path, plan: PairsPlan, bank_plan: dict) -> None:
-    """Make the folder this data set's, or go on with it.
+def check_folder(folder: Path, plan: PairsPlan, bank_plan: dict) -> dict:
+    """Whether a folder is free for this data set, or holds a part of it already.
+
+    Returns
+    -------
+    dict
+        What `iter_pairs` writes to ``dataset.json``.
 
     Raises
     ------
     FileExistsError
         The folder's pairs were made by another plan or bank.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / "dataset.json"
     facts = {"seed": plan.seed, "size": plan.size, "format": plan.format, "bank": bank_plan}
     if stamp.exists() and json.loads(stamp.read_text()) != facts:
@@ -134,7 +138,7 @@ def claim(folder: Path, plan: PairsPlan, bank_plan: dict) -> None:
             f"{folder}: holds pairs of another seed, size, format or bank (see dataset.json); "
             "choose another folder"
         )
-    stamp.write_text(json.dumps(facts, indent=1) + "\n")
+    return facts
 
 
 def iter_pairs(folder: Path, bank: Path, plan: PairsPlan, workers: int = 1) -> Iterator[int]:
@@ -156,7 +160,9 @@ def iter_pairs(folder: Path, bank: Path, plan: PairsPlan, workers: int = 1) -> I
     FileExistsError
         The folder's pairs were made by another plan or bank.
     """
-    claim(folder, plan, json.loads((bank / "bank.json").read_text())["plan"])
+    facts = check_folder(folder, plan, json.loads((bank / "bank.json").read_text())["plan"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(facts, indent=1) + "\n")
     todo = [i for i in range(plan.count) if not names(folder, i, plan.format)[2].exists()]
     done = plan.count - len(todo)
     yield done

@@ -101,8 +101,10 @@ def test_the_commands_dataset_and_preview(
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("nox-train: error: ")
     assert "another" in said
-    assert cli.main([*command, "--backgrounds", str(tmp_path / "none"), "-o", str(out)]) == 1
+    other = tmp_path / "other"
+    assert cli.main([*command, "--backgrounds", str(tmp_path / "none"), "-o", str(other)]) == 1
     assert "no such folder" in capsys.readouterr().err
+    assert not list(other.glob("*.json"))  # nothing that would refuse the next try
 
 
 def test_preview_makes_its_pictures(tmp_path: Path) -> None:
