@@ -21,9 +21,9 @@ def regression(
     The weight ``1 + 6 sqrt(light)`` lifts faint stars out of a loss that empty sky
     would rule.  The light is that of the stars or that which was taken, whichever is
     more: were it the stars' alone, a galaxy taken away would cost a seventh of a star
-    left, and what could be either would always go.  Where there are stars the error is that of the picture
-    before the head's clipping: a network that has once settled on removing nothing
-    gets no gradient through the clipping and stays there for ever.
+    left, and what could be either would always go.  Where there are stars the error
+    is that of the picture before the head's clipping: a network that has once settled
+    on removing nothing gets no gradient through the clipping and stays there for ever.
 
     Parameters
     ----------
