@@ -97,8 +97,9 @@ class _Results:
             self.mask = MaskSource(source, out.mask)
             cards, history = _provenance(remover, used, "the star mask")
             self.sinks["mask"] = create_image(
-                out.mask, self.mask, sky_cards(source) | cards, history, overwrite=overwrite
-            )
+                out.mask, self.mask, sky_cards(source, out.mask) | cards, history,
+                overwrite=overwrite,
+            )  # fmt: skip
         if out.preview is not None:
             self.preview = Preview(source.shape, flip=source.bottom_up)
         if out.catalog is not None:
@@ -129,6 +130,8 @@ class _Results:
 
     def finish(self) -> None:
         """Give all files their names."""
+        for sink in self.sinks.values():  # all whole, before one has its name
+            sink.complete()
         for sink in self.sinks.values():
             sink.finish()
         if self.preview is not None and self.outputs.preview:
@@ -214,13 +217,15 @@ def iter_file(
     busy, notes = remover.model.busy, []  # type: float, list[str]
     with ExitStack() as stack:
         try:
-            check(path, outputs, asked.overwrite)
+            read = (asked.protect, asked.keep, remover.model.path)
+            check(path, outputs, asked.overwrite, read)
             source = stack.enter_context(open_image(path, hdu=asked.hdu, stack=asked.stack))
             if source.stacked and (outputs.preview or outputs.catalog):
                 raise UsageError(
                     f"{path}: a stack has no preview and no catalogue; leave them out with --stack"
                 )
             controls = asked.controls(source, stack)
+            behind = remover.layout.margin + 2 * remover.layout.multiple
             results = _Results(outputs, asked, source)
             stack.callback(results.abandon)
             opened, gathering, stretched = time.monotonic(), 0.0, []
@@ -242,7 +247,7 @@ def iter_file(
                 for step, rows in steps:
                     if rows is not None:
                         results.write(rows, used, stats, part.plane)
-                        part.forget(rows.start + rows.starless.shape[1])
+                        part.forget(rows.start + rows.starless.shape[1] - behind)
                     yield Step(step.done + part.plane * step.total, step.total * parts)
             ran = time.monotonic()
             results.finish()

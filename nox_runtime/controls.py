@@ -265,8 +265,8 @@ def checked(
     height, width = shape
     if not 0 <= strength <= 1:
         raise UsageError(f"strength is {strength}; it must be from 0 to 1")
-    if max_size is not None and not max_size > 0:
-        raise UsageError(f"max_size is {max_size}; it must be above 0 pixels")
+    if max_size is not None and not 0 < max_size < np.inf:
+        raise UsageError(f"max_size is {max_size}; it must be above 0 pixels, and finite")
     if min_roundness is not None and not 0 <= min_roundness <= 1:
         raise UsageError(f"min_roundness is {min_roundness}; it must be from 0 to 1")
     if region is not None:
@@ -328,13 +328,29 @@ def places(keep: Any) -> np.ndarray:
         for x, y in (("x", "y"), ("xcentroid", "ycentroid"), ("x_centroid", "y_centroid")):
             if x in names and y in names:
                 radius = keep["radius"] if "radius" in names else np.full(len(keep), np.nan)
-                return np.stack([np.asarray(c, float) for c in (keep[x], keep[y], radius)], axis=1)
+                return _finite(np.stack([numbers(c) for c in (keep[x], keep[y], radius)], axis=1))
         raise UsageError(f"keep has the columns {', '.join(names)}; it must have x and y")
     try:
         rows = [(*map(float, row), np.nan)[:3] for row in keep]
         made = np.array(rows, float).reshape(len(rows), 3)
     except (TypeError, ValueError) as error:
         raise UsageError("keep must be a table or a list of (x, y) or (x, y, radius)") from error
-    if not np.isfinite(made[:, :2]).all():
+    return _finite(made)
+
+
+def _finite(made: np.ndarray) -> np.ndarray:
+    if not np.isfinite(made[:, :2]).all() or np.isinf(made[:, 2]).any():
         raise UsageError("keep holds places that are no numbers; give x and y in pixels")
+    return made
+
+
+def numbers(column: Any) -> np.ndarray:
+    """A table's column as floats; its gaps are NaN."""
+    try:
+        made = np.array(column, float)
+    except (TypeError, ValueError) as error:
+        raise UsageError("keep holds text where numbers belong; give x and y in pixels") from error
+    mask = getattr(column, "mask", None)
+    if mask is not None:
+        made[np.asarray(mask, bool)] = np.nan
     return made

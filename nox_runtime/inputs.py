@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,12 +91,16 @@ class Journal:
         text = json.dumps(settings, sort_keys=True, default=str)
         self.key = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._done: dict[str, dict[str, Any]] = {}
+        if readable(self.path):
+            raise UsageError(f"{self.path}: is named like a picture; name another journal")
         try:
             if self.path.exists():
                 for line in self.path.read_text("utf-8").splitlines():
                     self._read(line)
             else:
                 self.path.touch()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{self.path}: is no journal of nox-runtime; name another") from error
         except OSError as error:
             raise OutputError(
                 f"{self.path}: the journal cannot be written ({error.strerror}); name another"
@@ -106,7 +111,10 @@ class Journal:
             entry = json.loads(line)
             self._done[entry["input"]] = entry
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            if line.startswith('{"input"'):  # the last line of a run that was killed
+            torn = '{"input"'
+            if line.startswith(torn) or torn.startswith(
+                line
+            ):  # the last line of a run that was killed
                 return
             raise UsageError(f"{self.path}: is no journal of nox-runtime; name another") from error
 
@@ -128,5 +136,9 @@ class Journal:
         """Note that a file is done."""
         entry = self._state(path)
         self._done[entry["input"]] = entry
-        with open(self.path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        with open(self.path, "a+b") as stream:
+            end, torn = stream.seek(0, os.SEEK_END), False
+            if end:
+                stream.seek(end - 1)
+                torn = stream.read(1) != b"\n"
+            stream.write(("\n" if torn else "").encode() + json.dumps(entry).encode() + b"\n")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nox_runtime.catalog import check_ending
 from nox_runtime.errors import OutputError, UsageError
@@ -116,17 +118,30 @@ def check_together(inputs: list[Path], planned: list[Outputs]) -> None:
             taken[real] = path
 
 
-def check(path: Path, outputs: Outputs, overwrite: bool) -> None:
+def check(path: Path, outputs: Outputs, overwrite: bool, read: Iterable[Any] = ()) -> None:
     """Refuse what would lose something, before any work is done.
+
+    Parameters
+    ----------
+    path : Path
+        The input.
+    outputs : Outputs
+    overwrite : bool
+    read : iterable
+        What else is read, such as a mask, a catalogue and the model; only paths count.
 
     Raises
     ------
     UsageError, OutputError
     """
     check_together([path], [outputs])
+    others = [Path(other) for other in read if isinstance(other, (str, Path))]
     for out in outputs.wanted():
         if out.exists() and path.exists() and out.samefile(path):
             raise OutputError(f"{out}: is the input itself; name another output with -o")
+        for other in others:
+            if out.exists() and other.exists() and out.samefile(other):
+                raise OutputError(f"{out}: is read for this result; name another output")
         if os.path.lexists(out) and not overwrite:
             raise OutputError(f"{out}: exists already; give --overwrite to replace it")
         if not out.parent.is_dir():

@@ -224,9 +224,9 @@ class StarRemover:
                 if cataloguer is not None:
                     cataloguer.add(rows.start, rows.residual, rows.stars, rows.picture)
             if step.done < step.total:
-                yield step, None
+                yield Step(step.done, step.total), None
         yield (
-            step,
+            Step(step.done, step.total),
             Removal(
                 restore(starless), restore(stars), mask, used, self.model.device,
                 self.model.facts, time.monotonic() - began,

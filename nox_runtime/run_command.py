@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nox_runtime.errors import NoxError, UsageError
+from nox_runtime.errors import NoxError, UsageError, reason
 from nox_runtime.inputs import Input, Journal, expand
 from nox_runtime.outputs import Outputs, check_together, plan_outputs
 
@@ -112,7 +112,8 @@ def run(args: argparse.Namespace, make_remover: Callable[[argparse.Namespace], A
     todo, skipped = [], 0
     for job in jobs:
         known = journal is not None and journal.done(job.path, job.outputs.wanted())
-        if known or (args.skip_existing and job.outputs.starless.exists()):
+        there = args.skip_existing and all(p.exists() for p in job.outputs.wanted())
+        if known or there:
             skipped += 1
         else:
             todo.append(job)
@@ -136,6 +137,11 @@ def run(args: argparse.Namespace, make_remover: Callable[[argparse.Namespace], A
                     finished(job, one(job, remover, args))
                 except NoxError as error:
                     complain(error)
+                    failed += 1
+                except BrokenPipeError:  # nobody reads the reports any more
+                    raise
+                except Exception as error:  # one odd file must not stop the others
+                    complain(NoxError(f"{job.path}: {type(error).__name__}: {reason(error)}"))
                     failed += 1
     finally:
         if (len(jobs) > 1 or skipped) and not args.quiet:
@@ -172,7 +178,8 @@ def _dry_run(jobs: list[Job], args: argparse.Namespace) -> int:
         try:
             missing = not job.outputs.starless.parent.exists()
             if not missing:
-                check(job.path, job.outputs, args.overwrite or args.skip_existing)
+                read = (args.protect, args.keep, args.model)
+                check(job.path, job.outputs, args.overwrite or args.skip_existing, read)
             with open_image(job.path, hdu=args.hdu, stack=args.stack) as source:
                 shape, dtype = source.shape, source.dtype.name
         except NoxError as error:

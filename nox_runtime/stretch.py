@@ -179,7 +179,8 @@ def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         info = np.iinfo(dtype)
         # float64 holds no number just below 2^63: stay where the conversion is safe.
         room = 1024 if dtype.itemsize == 8 else 0
-        return np.asarray(np.clip(np.rint(values), info.min + room, info.max - room), dtype)
+        low = info.min + (room if info.min else 0)
+        return np.asarray(np.clip(np.rint(values), low, info.max - room), dtype)
     return np.asarray(values, dtype)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nox_runtime.controls import RowWeights
+from nox_runtime.controls import RowWeights, numbers, places
 from nox_runtime.errors import ImageError, UsageError, reason
 from nox_runtime.images import Source, open_image
 
@@ -82,17 +82,21 @@ def _region_rows(path: Path, source: Source) -> RowWeights:
     wcs, pieces = source.wcs(), []
     for shape in shapes:
         included = bool(shape.meta.get("include", True))
-        if isinstance(shape, SkyRegion):
-            if wcs is None:
-                raise UsageError(
-                    f"{path}: has sky coordinates, but {source.path} has no WCS; "
-                    "save the regions in image coordinates"
-                )
-            shape = shape.to_pixel(wcs)
+        if isinstance(shape, SkyRegion) and wcs is None:
+            raise UsageError(
+                f"{path}: has sky coordinates, but {source.path} has no WCS; "
+                "save the regions in image coordinates"
+            )
         try:
-            mask = shape.to_mask(mode="subpixels", subpixels=4)
+            pixels = shape.to_pixel(wcs) if isinstance(shape, SkyRegion) else shape
+            mask = pixels.to_mask(mode="subpixels", subpixels=4)
         except NotImplementedError:  # points, lines and texts have no area
             continue
+        except Exception as error:  # it fails in many ways far from the field
+            raise UsageError(
+                f"{path}: a region cannot be placed in the picture ({reason(error)}); "
+                "remove those that lie outside of it"
+            ) from error
         pieces.append((included, mask.bbox, np.asarray(mask.data, np.float32)))
     width = source.shape[2]
 
@@ -113,7 +117,7 @@ def _region_rows(path: Path, source: Source) -> RowWeights:
     return rows
 
 
-def keep_table(path: Path, source: Source) -> Any:
+def keep_table(path: Path, source: Source) -> np.ndarray:
     """Stars to keep, from a catalogue: a table with x and y, and perhaps radius.
 
     Parameters
@@ -128,9 +132,17 @@ def keep_table(path: Path, source: Source) -> Any:
     ------
     UsageError
     """
+    try:
+        return places(_columns(Path(path), source))
+    except UsageError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _columns(path: Path, source: Source) -> Any:
     from astropy.table import Table
 
-    path = Path(path)
     kinds = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": "fits"}
     try:
         table = Table.read(path, format=kinds.get(path.suffix.lower(), "ascii"))
@@ -159,11 +171,11 @@ def keep_table(path: Path, source: Source) -> Any:
                 f"{path}: has ra and dec, but {source.path} has no WCS; give x and y in pixels"
             )
         x, y = wcs.celestial.wcs_world2pix(
-            np.asarray(table[names["ra"]], float), np.asarray(table[names["dec"]], float), 0
+            numbers(table[names["ra"]]), numbers(table[names["dec"]]), 0
         )
         made = Table({"x": x, "y": y})
         if "radius" in names:
-            made["radius"] = np.asarray(table[names["radius"]], float)
+            made["radius"] = numbers(table[names["radius"]])
         return made[np.isfinite(made["x"]) & np.isfinite(made["y"])]
     raise UsageError(
         f"{path}: has the columns {', '.join(table.colnames)}; it must have x and y, or ra and dec"

@@ -108,6 +108,8 @@ class Sink(ABC):
     Rows come in order, top of the file first, in the type of the source.
     """
 
+    _completed = False
+
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self.path = Path(path)
         self._overwrite = overwrite
@@ -138,9 +140,15 @@ class Sink(ABC):
     def _complete(self) -> None:
         """Write what is still missing and close the temporary file."""
 
+    def complete(self) -> None:
+        """Finish the temporary file; only its name is missing then."""
+        if not self._completed:
+            self._complete()
+            self._completed = True
+
     def finish(self) -> None:
         """Complete the file and move it to its name."""
-        self._complete()
+        self.complete()
         if self._overwrite:
             os.replace(self.temporary, self.path)
             return

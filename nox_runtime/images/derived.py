@@ -23,7 +23,9 @@ class MaskSource(Source):
         count = like.shape[0] if like.stacked else 1
         self.shape = (count, like.shape[1], like.shape[2])
         self.stacked, self.bottom_up = like.stacked, like.bottom_up
-        as_fits = Path(path).name.lower().endswith(fits.ENDINGS)
+        as_fits = _is_fits(path)
+        if as_fits and isinstance(like, fits.FitsSource):
+            self.bottom_up = True  # the rows stay in the file's order, as ROWORDER says
         self.dtype = np.dtype("f4") if as_fits else np.dtype("u2")
 
     def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
@@ -37,10 +39,19 @@ class MaskSource(Source):
         return np.asarray(np.ceil(np.clip(mask, 0, 1) * 65535), self.dtype)
 
 
-def sky_cards(source: Source) -> dict[str, tuple[Any, str]]:
-    """The cards of a picture's sky coordinates, for a derived one's header."""
+def _is_fits(path: Path) -> bool:
+    return Path(path).name.lower().endswith(fits.ENDINGS)
+
+
+def sky_cards(source: Source, path: Path) -> dict[str, tuple[Any, str]]:
+    """Cards of a picture's sky coordinates and row order, for a derived one at `path`."""
+    made: dict[str, tuple[Any, str]] = {}
+    if _is_fits(path) and isinstance(source, fits.FitsSource) and "ROWORDER" in source.header:
+        made["ROWORDER"] = (source.header["ROWORDER"], source.header.comments["ROWORDER"])
     wcs = source.wcs()
     if wcs is None:
-        return {}
+        return made
     header = wcs.celestial.to_header(relax=True)
-    return {c.keyword: (c.value, c.comment) for c in header.cards if c.keyword not in ("", "DATE")}
+    return made | {
+        c.keyword: (c.value, c.comment) for c in header.cards if c.keyword not in ("", "DATE")
+    }

@@ -27,11 +27,13 @@ class Encoding:
     @classmethod
     def of(cls, header: fits.Header) -> Encoding:
         """Read it from a header."""
+        blank = header.get("BLANK")
+        usable = header["BITPIX"] > 0 and isinstance(blank, int) and not isinstance(blank, bool)
         return cls(
             int(header["BITPIX"]),
             float(header.get("BSCALE", 1.0)),
             float(header.get("BZERO", 0.0)),
-            header.get("BLANK") if header["BITPIX"] > 0 else None,
+            blank if usable else None,
         )
 
     @classmethod

@@ -106,7 +106,7 @@ class FitsSource(Source):
         info = self._hdus.fileinfo(self.index)
         self.header_location = info["hdrLoc"]
         self.data_location, self.data_span = info["datLoc"], info["datSpan"]
-        if self.header.get("BAYERPAT") and self.shape[0] == 1:
+        if self.header.get("BAYERPAT") and (self.shape[0] == 1 or self.stacked):
             raise ImageError(
                 f"{self.path}: raw colour mosaic (BAYERPAT {self.header['BAYERPAT']!r}); "
                 "debayer it first, its stars are not whole yet"
@@ -209,11 +209,14 @@ class FitsSource(Source):
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # astropy mends dates and units aloud
-            try:
-                made = WCS(self.header)
-            except Exception:  # a damaged WCS is none
-                return None
-        return made if made.has_celestial else None
+            for axes in (2, None):  # a cube's SIP needs the 2; a sky on other axes the rest
+                try:
+                    made = WCS(self.header, naxis=axes)
+                except Exception:  # a damaged WCS is none
+                    continue
+                if made.has_celestial:
+                    return made
+        return None
 
     def close(self) -> None:
         """Let go of the file; delete an unpacked copy."""

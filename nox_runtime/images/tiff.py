@@ -102,8 +102,9 @@ class TiffSource(Source):
                     with self._lock:
                         handle = self._file.filehandle
                         handle.seek(page.dataoffsets[index])
-                        data = handle.read(page.databytecounts[index])
-                    if len(data) < page.databytecounts[index]:
+                        count = page.databytecounts[index]
+                        data = handle.read(count) if count else None
+                    if data is not None and len(data) < count:
                         raise ValueError("its pixels are cut short")
                     block, (s, _, top, left, _), size = page.decode(data, index, **tables)
                     if block is None:  # a segment that was left out: zeros
