@@ -129,14 +129,18 @@ class Bank:
         elif resize > 1 - ENLARGED:
             side = size // 2
         j = self._background(rng, shrinking=side > size)
-        light = _window(self.fields[i], 2 * side, rng).astype(np.float32)
-        light *= np.float32(1 / _LIGHT_SCALE)
-        facts = self.field_facts[i]
-        made = compose(self.backgrounds[j], Field(light, facts["faintest"], facts), rng, size=side)
+        made = compose(self.backgrounds[j], self.stars(rng, i, 2 * side), rng, size=side)
         made.parameters.update(field=i, background=j)
         if side > size:
             return shrunk(made)
         return enlarged(made) if side < size else made
+
+    def stars(self, rng: np.random.Generator, i: int, size: int) -> Field:
+        """A random part of field `i`, `size` pixels a side or the whole where smaller."""
+        light = _window(self.fields[i], size, rng).astype(np.float32)
+        light *= np.float32(1 / _LIGHT_SCALE)
+        facts = self.field_facts[i]
+        return Field(light, facts["faintest"], facts)
 
     def _background(self, rng: np.random.Generator, *, shrinking: bool) -> int:
         """Draw a background; shrinking must not turn its objects into points."""
