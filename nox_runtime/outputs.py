@@ -143,6 +143,10 @@ def check(path: Path, outputs: Outputs, overwrite: bool, read: Iterable[Any] = (
             if out.exists() and other.exists() and out.samefile(other):
                 raise OutputError(f"{out}: is read for this result; name another output")
         if os.path.lexists(out) and not overwrite:
-            raise OutputError(f"{out}: exists already; give --overwrite to replace it")
+            hint = "give --overwrite to replace it"
+            named = out in (outputs.stars, outputs.descreened, outputs.mask)
+            if named and not split_ending(out)[0].endswith(("_stars", "_descreened", "_mask")):
+                hint = "name another, or if it is an input, give it before the options"
+            raise OutputError(f"{out}: exists already; {hint}")
         if not out.parent.is_dir():
             raise OutputError(f"{out}: its folder does not exist; make it or choose another -o")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
 from astropy.table import Table
 from conftest import StandIn, starry
@@ -207,3 +208,27 @@ def test_a_stack_of_mosaics_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("blank", ["none", 1.5, True])
 def test_a_blank_that_is_no_integer_is_none(blank: object) -> None:
     assert Encoding.of(fits.Header({"BITPIX": 16, "BLANK": blank})).blank is None
+
+
+def test_an_input_taken_for_a_result_is_not_offered_for_overwriting(
+    tmp_path: Path, picture: Path, stand_in: StarRemover
+) -> None:
+    other = tmp_path / "other.fits"
+    fits.writeto(other, starry()[0])
+    with pytest.raises(OutputError, match="if it is an input"):
+        run_file(picture, remover=stand_in, stars=other)
+    run_file(picture, remover=stand_in, stars=True)
+    with pytest.raises(OutputError, match="--overwrite"):
+        run_file(picture, tmp_path / "b.fits", remover=stand_in, stars=tmp_path / "a_stars.fits")
+
+
+def test_tiles_that_were_left_out_are_0(tmp_path: Path) -> None:
+    path, picture = tmp_path / "a.tif", np.zeros((128, 128), "u2")
+    picture[:64, :64] = np.arange(64 * 64).reshape(64, 64)
+    tifffile.imwrite(path, picture, tile=(64, 64), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for code in (324, 325):  # where each tile begins, and its length
+            tag = file.pages[0].tags[code]
+            tag.overwrite((*tag.value[:3], 0))
+    with open_image(path) as source:
+        np.testing.assert_array_equal(source.read(0, 128, 0, 128)[0], picture)
