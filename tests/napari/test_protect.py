@@ -68,6 +68,8 @@ def test_shapes_of_every_kind() -> None:
     assert 150 < masked(viewer, picture, triangle).sum() < 250
     line = viewer.add_shapes([box[:2]], shape_type="line", scale=(2, 2))
     assert masked(viewer, picture, line) is None
+    path = viewer.add_shapes([box], shape_type="path", scale=(2, 2))
+    assert masked(viewer, picture, path) is None
     # Drawn on a grid of its own: half the size in pixels of the picture.
     other = viewer.add_shapes([box], shape_type="rectangle")
     assert abs(masked(viewer, picture, other).sum() - 100) < 25

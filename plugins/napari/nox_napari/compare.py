@@ -30,6 +30,7 @@ class Compare(QWidget):
         self._faded: tuple[Layer, float] | None = None
         self._key: str | None = None
         self._away = False
+        self._held = False
         self.mode = combo("How to compare")
         for value, text in {"off": "Off", "wipe": "Wipe", "blend": "Blend"}.items():
             self.mode.addItem(text, value)
@@ -78,10 +79,16 @@ class Compare(QWidget):
             return
         self._wipe.clear()
         self._show_line(False)
-        if mode == "off" or target is None:
+        if mode == "off" or target is None or self._held:
             self._unfade()
             return
         self._fade(target)  # also where a wipe is not possible
+
+    def hold(self, held: bool) -> None:
+        """Fade nothing while layers are replaced: new ones take over the opacity of old ones."""
+        if held != self._held:
+            self._held = held
+            self.refresh()
 
     def _share(self) -> float:
         return self.slider.value() / _FULL

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import napari.viewer
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from napari.utils.notifications import notification_manager, show_error, show_info
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
@@ -34,7 +34,7 @@ from nox_napari.display import camera, is_turned_over, set_turned_over
 from nox_napari.form import DEVICES, Form, Upright, described, refill
 from nox_napari.job import Progress
 from nox_napari.messages import for_window, missing_runtime
-from nox_napari.results import place
+from nox_napari.results import mark, place
 from nox_napari.session import Failure, Session, progress_in_words, size_in_words, work
 from nox_runtime import objects
 from nox_runtime.errors import NoxError
@@ -78,6 +78,7 @@ class StarRemovalPanel(QWidget):
         self._job: _Job | None = None
         self._models: Any = None
         self._seen: Layer | None = None
+        self._active: Any = None  # the unique_id of the layer last seen active
         self._activity = Activity(self.cancel)
         self._build()
         self._connect()
@@ -144,7 +145,7 @@ class StarRemovalPanel(QWidget):
             event.connect(self.reload_layers)
         if hasattr(layers.events, "renamed"):
             layers.events.renamed.connect(self.reload_layers)
-        layers.selection.events.active.connect(self.reload_layers)
+        layers.selection.events.active.connect(self._activated)
         camera(self.viewer).events.orientation.connect(self._camera_turned)
         self._camera_turned()
         self.viewer.events.theme.connect(self._themed)
@@ -154,9 +155,22 @@ class StarRemovalPanel(QWidget):
 
     def reload_layers(self, *_: Any) -> None:
         """Bring the choosers in line with the viewer's layers."""
-        if not isalive(self):
+        if isalive(self):
+            self._reload(self.picture())
+
+    def _activated(self, *_: Any) -> None:
+        """A picture that was just selected becomes the chosen one."""
+        # While results are placed, napari selects them, and `place` undoes it.
+        if not isalive(self) or (self._job is not None and self._job.placing):
             return
-        chosen = self.session.preferred(self.picture())
+        active = self.viewer.layers.selection.active
+        known = active.unique_id if active is not None else None
+        wins = known != self._active and isinstance(active, Image) and not mark(active)
+        self._active = known
+        self._reload(active if wins else self.picture())
+
+    def _reload(self, wanted: Layer | None) -> None:
+        chosen = self.session.preferred(wanted)
         pictures = [(layer.name, layer) for layer in self.session.pictures()]
         refill(self.form.image, pictures, chosen)
         others: list[tuple[str, Layer | None]] = [("Nothing", None)]
@@ -307,6 +321,7 @@ class StarRemovalPanel(QWidget):
             outcome, layers = item
             job.placing = True  # half of the layers would be worse than all
             self.device = outcome.removals[0].device
+            self.compare.hold(True)
             # One layer for each turn of the event loop: napari needs its time for each.
             steps = place(self.viewer, layers)
             QTimer.singleShot(0, lambda: self._place_next(job, outcome, steps))
@@ -314,7 +329,12 @@ class StarRemovalPanel(QWidget):
     def _place_next(self, job: _Job, outcome: Any, steps: Any) -> None:
         if job is not self._job or not isalive(self):
             return
-        if next(steps, None) is not None:
+        try:
+            more = next(steps, None) is not None
+        except Exception as error:  # another plugin's handler, or the user's hand in between
+            self._broken(job, error)
+            return
+        if more:
             QTimer.singleShot(0, lambda: self._place_next(job, outcome, steps))
             return
         self._job = None
@@ -330,7 +350,8 @@ class StarRemovalPanel(QWidget):
         if job is self._job and isalive(self):
             self._job = None
             self._idle()
-            self.status.setText("An error ended the run. Nothing was changed.")
+            changed = "Some layers may be missing." if job.placing else "Nothing was changed."
+            self.status.setText(f"An error ended the run. {changed}")
 
     def _idle(self) -> None:
         self.run_button.setText("Remove stars")
@@ -338,6 +359,7 @@ class StarRemovalPanel(QWidget):
         self.progress.setRange(0, 1)
         self.progress.setValue(0)
         self._activity.end()
+        self.compare.hold(False)
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802
         """Leave nothing running and the canvas as it was."""

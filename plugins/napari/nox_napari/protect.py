@@ -89,7 +89,7 @@ def protection_of(layer: Layer | None) -> Protection | None:
 
 def _outline(corners: np.ndarray, kind: str) -> np.ndarray:
     """Corners of the polygon that a shape covers; lines cover nothing."""
-    if kind in ("line",):
+    if kind in ("line", "path"):
         return corners[:0]
     if kind == "ellipse":  # given by the corners of its box
         middle = corners.mean(axis=0)

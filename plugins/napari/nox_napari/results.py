@@ -33,13 +33,21 @@ def own_layers(viewer: Any, key: str) -> dict[str, Layer]:
     made = {}
     for layer in viewer.layers:
         known = mark(layer)
-        if known.get("source") == key:
+        # A duplicate that the user made carries a copy of the mark: it is the user's.
+        if known.get("source") == key and known.get("self") == str(layer.unique_id):
             made[known["role"]] = layer
     return made
 
 
 def build(outcome: Outcome) -> list[Layer]:
     """Layers of an outcome, lowest first; slow enough for a thread of its own."""
+    made = _built(outcome)
+    for layer in made:
+        mark(layer)["self"] = str(layer.unique_id)
+    return made
+
+
+def _built(outcome: Outcome) -> list[Layer]:
     request = outcome.request
     if request.window is not None:
         return [_image(request, "preview", _stacked(outcome, "starless"), outcome)]
@@ -73,7 +81,10 @@ def place(viewer: Any, layers: list[Layer]) -> Iterator[Layer]:
             viewer.layers.remove(before[role])
     for layer in layers:
         old = before.get(mark(layer)["role"])
+        if old is not None and old not in viewer.layers:
+            old = None  # gone since the last step
         if old is not None and _fits(old, layer):
+            mark(layer)["self"] = str(old.unique_id)
             old.data, old.metadata = layer.data, layer.metadata
             yield old
             continue

@@ -44,16 +44,16 @@ class Session:
         return [layer for layer in self.viewer.layers if isinstance(layer, (Labels, Shapes))]
 
     def preferred(self, current: Layer | None) -> Layer | None:
-        """The picture to choose: the one selected, else the current one, else the first.
+        """The picture to choose: the current one, else the one selected, else the first.
 
         What nox made is chosen only where a hand does it.
         """
-        active = self.viewer.layers.selection.active
-        if isinstance(active, Image) and not mark(active):
-            return active
         known = self.pictures()
         if current is not None and current in known:
             return current
+        active = self.viewer.layers.selection.active
+        if isinstance(active, Image) and active in known and not mark(active):
+            return active
         return known[0] if known else None
 
     def request(
