@@ -35,6 +35,7 @@ import signal
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -43,7 +44,7 @@ from typing import Any
 
 import numpy as np
 import sirilpy
-from sirilpy import LogColor, SirilError, SirilInterface
+from sirilpy import LogColor, SirilConnectionError, SirilError, SirilInterface
 
 VERSION = "0.1.0"
 TITLE = "nox star removal"
@@ -455,12 +456,21 @@ def history_line(result: Any) -> str:
     )[:70]
 
 
+def _plain(text: str, room: int = 80) -> str:
+    """Text as FITS cards may have it: printable ASCII, letters without their accents."""
+    text = "".join(c for c in text if unicodedata.category(c) != "Cc")
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    if len(bare) > max(room, len(text)):  # what grew would no longer fit the card
+        bare = text
+    return bare.encode("ascii", "replace").decode()
+
+
 def _header(picture: Picture, tail: str, result: Any, what: str) -> Any:
     """What Siril would write, with FILTER and provenance."""
     from astropy.io import fits
 
     header = fits.Header()
-    for line in picture.header.splitlines():
+    for line in map(_plain, picture.header.split("\n")):
         keyword = line[:8].strip()
         if keyword in STRUCTURE or keyword in ("END", "") or "fits_standard" in line:
             continue
@@ -472,10 +482,10 @@ def _header(picture: Picture, tail: str, result: Any, what: str) -> Any:
         header.append(card, end=True)
     if header.get("FILTER"):
         header["FILTER"] = f"{header['FILTER']}{tail}"
-    for key, value in provenance(result).items():
-        header[key] = value
+    for key, (value, comment) in provenance(result).items():
+        header[key] = (_plain(value), comment)
     for line in [*picture.history, history_line(result), f"nox: {what}"]:
-        header.add_history(line)
+        header.add_history(_plain(line))
     return header
 
 
@@ -514,15 +524,19 @@ class Outputs:
 
     def finish(self) -> list[Path]:
         """Give the files their names; those of an earlier run are replaced, as Siril does."""
-        for temporary, path in self.made:
+        done: list[Path] = []
+        while self.made:
+            temporary, path = self.made[0]
             try:
                 os.replace(temporary, path)
             except OSError as error:
+                kept = "".join(f"; {other.name} was written" for other in done)
                 raise Problem(
-                    f"{path}: cannot be replaced ({error.strerror}); the image in Siril is "
-                    "starless already: undo, or save it"
+                    f"{path}: cannot be replaced ({error.strerror}); the image in Siril is as "
+                    f"it was{kept}"
                 ) from error
-        done, self.made = [path for _, path in self.made], []
+            done.append(path)
+            del self.made[0]
         return done
 
     def abandon(self) -> None:
@@ -562,6 +576,22 @@ def write_keys(si: SirilInterface, picture: Picture, result: Any) -> None:
         si.cmd("update_key", key, f'"{quoted}"')
 
 
+def replace_pixels(si: SirilInterface, result: Any, written: str) -> None:
+    """The starless image takes the place of the loaded one, which undo brings back."""
+    try:
+        si.undo_save_state(history_line(result))
+    except SirilError as error:
+        if not si.is_cli():  # up to Siril 1.4.2 there is none headless
+            raise Problem(
+                f"{written}; Siril cannot keep an undo state ({_one_line(error)}), so its image "
+                "was left as it was"
+            ) from error
+    try:
+        si.set_image_pixeldata(_siril_values(result.starless))
+    except SirilError as error:
+        raise Problem(f"{written}; Siril did not take the pixels ({_one_line(error)})") from error
+
+
 def process_image(
     si: SirilInterface, settings: Settings, progress: Progress, stop: threading.Event,
     remover: Any = None,
@@ -590,15 +620,19 @@ def process_image(
             write_results(outputs, picture, result, settings)
             if stop.is_set():
                 raise Cancelled
-            with contextlib.suppress(SirilError):  # up to Siril 1.4.2 there is none headless
-                si.undo_save_state(history_line(result))
-            si.set_image_pixeldata(_siril_values(result.starless))
-        paths = outputs.finish()
+            paths = outputs.finish()
+            replace_pixels(si, result, "the files were written" if paths else "nothing was written")
     finally:
         outputs.abandon()
-    write_keys(si, picture, result)
-    if settings.starless:
-        si.set_image_filename(str(outputs.path("starless", picture.name)))
+    try:
+        write_keys(si, picture, result)
+        if settings.starless:
+            si.set_image_filename(str(outputs.path("starless", picture.name)))
+    except SirilError as error:  # the stars are gone all the same
+        si.log(
+            f"nox: Siril did not take all of the header or the file name ({_one_line(error)}); "
+            "the image is starless", LogColor.SALMON,
+        )  # fmt: skip
     return picture, result, paths
 
 
@@ -628,6 +662,11 @@ def process_sequence(
     remover: Any = None, files: list[Path] | None = None,
 ) -> list[Path]:  # fmt: skip
     """Remove the stars from every file of a sequence; frames done before a stop stay."""
+    if not (settings.starless or settings.starmask or settings.changes):
+        raise Problem(
+            "nothing to write; ask for the starless images, the stars or the changes of the "
+            "sequence"
+        )
     files = files or sequence_files(si, settings.sequence)
     selection = si.get_siril_selection() if settings.selection else None
     if settings.selection and not (selection and selection[2] and selection[3]):
@@ -1164,19 +1203,27 @@ class Window:
         chosen = bool(selection and selection[2] and selection[3])
         return ("image", si.get_image_filename(), si.get_image_shape()), chosen, sequence
 
-    def _look_again(self) -> tuple[Any, bool, bool] | None:
-        """As `_look`; None if Siril is busy, or gone."""
+    def _look_again(self) -> tuple[Any, bool, bool] | str | None:
+        """As `_look`; None if Siril is gone, a line if it cannot tell."""
         try:
             return self._look()
-        except SirilError:
-            return None
+        except Exception as error:
+            cause: BaseException | None = error
+            while cause is not None:  # sirilpy wraps it sometimes
+                if isinstance(cause, SirilConnectionError):
+                    return None
+                cause = cause.__cause__
+            return f"Siril does not say what is loaded: {_one_line(error)}"
 
-    def _seen(self, found: tuple[Any, bool, bool] | None) -> None:
+    def _seen(self, found: tuple[Any, bool, bool] | str | None) -> None:
         self.looked = time.monotonic()
-        self.unanswered = 0 if found else self.unanswered + 1
+        self.unanswered = self.unanswered + 1 if found is None else 0
         if found is None:
             if self.unanswered >= 3:
                 self.window.close()
+            return
+        if isinstance(found, str):
+            self.status.setText(found)
             return
         state, selected, sequence = found
         for button, possible in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -116,11 +117,77 @@ def test_one_undo_before_the_pixels_keys_after_them_and_progress_to_the_end(
 
 def test_undo_that_is_refused_headless_is_no_error(session: Session) -> None:
     session.siril.fail.add("undo")
+    session.si.is_cli = lambda: True
     assert session.command() is None
     assert "set" in session.siril.done
 
 
-@pytest.mark.parametrize("kind", ["set", "claim"])
+def test_undo_that_is_refused_in_the_window_leaves_the_image(session: Session) -> None:
+    session.siril.fail.add("undo")
+    session.si.is_cli = lambda: False
+    said = session.command()
+    assert said is not None
+    assert said.startswith("nox: error: the files were written; Siril cannot keep an undo state")
+    assert "set" not in session.siril.done
+
+
+def test_files_survive_pixels_that_siril_refuses(session: Session) -> None:
+    before = session.siril.values
+    session.siril.fail.add("set")
+    said = session.command()
+    assert said is not None
+    assert said.startswith("nox: error: the files were written; Siril did not take the pixels")
+    assert session.siril.values is before
+    assert {p.name for p in session.siril.folder.glob("*m42*")} == {
+        "starless_m42.fit", "starmask_m42.fit",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["command", "filename"])
+def test_what_is_refused_after_the_pixels_is_a_note(session: Session, kind: str) -> None:
+    session.siril.fail.add(kind)
+    assert session.command() is None
+    assert any("the image is starless" in line for line in session.siril.messages)
+
+
+def test_a_file_that_cannot_be_renamed_leaves_the_image(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.replace
+
+    def refuse(old: Path, new: Path) -> None:
+        if "starmask" in Path(new).name:
+            raise PermissionError(13, "Permission denied")
+        rename(old, new)
+
+    monkeypatch.setattr(session.nox.os, "replace", refuse)
+    said = session.command()
+    assert said is not None
+    assert "starmask_m42.fit: cannot be replaced (Permission denied)" in said
+    assert "as it was; starless_m42.fit was written" in said
+    assert session.siril.done == []
+    assert [p.name for p in session.siril.folder.glob("*m42*")] == ["starless_m42.fit"]
+
+
+def test_text_beyond_ascii_is_written_plainly(nox: ModuleType) -> None:
+    assert nox._plain("Étirement: Nébuleuse\t½ 星") == "Etirement: Nebuleuse1?2 ?"
+    assert len(nox._plain("½" * 80)) == 80
+
+
+def test_a_header_beyond_ascii_is_written(session: Session) -> None:
+    session.siril.cards = {"OBJECT": "Nébuleuse", "SITE": "Große Alm"}
+    assert session.command() is None
+    header = fits.getheader(session.siril.folder / "starless_m42.fit")
+    assert header["OBJECT"] == "Nebuleuse"
+
+
+def test_a_sequence_with_nothing_to_write_is_an_error(session: Session) -> None:
+    settings = session.nox.Settings(sequence="l_", starless=False, starmask=False)
+    with pytest.raises(session.nox.Problem, match="nothing to write"):
+        session.nox.process_sequence(session.si, settings, lambda *_: None, session.stop)
+
+
+@pytest.mark.parametrize("kind", ["claim"])
 def test_whatever_siril_refuses_leaves_no_file_and_one_line(session: Session, kind: str) -> None:
     before = session.siril.values
     session.siril.fail.add(kind)
