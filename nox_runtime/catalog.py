@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nox_runtime import objects
-from nox_runtime.errors import OutputError, UsageError
+from nox_runtime.errors import UsageError
+from nox_runtime.whole import whole
 
 _SQUARE = 512
 _CONTEXT = 96
@@ -138,19 +137,7 @@ def save(table: Any, path: Path) -> None:
     ------
     OutputError
     """
-    path, name = Path(path), None
+    path = Path(path)
     kind = "ascii.ecsv" if path.suffix.lower() == ".ecsv" else "fits"
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        table.write(name, format=kind, overwrite=True)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException as error:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose another --catalog"
-        ) from error
+    with whole(path, "--catalog") as part:
+        table.write(str(part), format=kind, overwrite=True)

@@ -117,8 +117,11 @@ def reduction(residual: np.ndarray, shown: np.ndarray, strength: float) -> np.nd
     """
     under = np.maximum(1 - (shown - residual), 1e-6)
     star = np.clip(np.abs(residual) / under, 0, 1).max(axis=0, keepdims=True)
-    # mtf(star, m) / star, with m = (1 + s) / 2: finite at a star of 0.
-    stays = (1 - strength) / ((1 + strength) - 2 * strength * star)
+    if strength >= 1:  # 0 / 0 below, in the core of a star on black
+        return np.ones_like(star)
+    # mtf(star, m) / star, with m = (1 + s) / 2: finite at a star of 0, and, written so,
+    # at a star of 1 for an s just below 1.
+    stays = (1 - strength) / ((1 - strength) + 2 * strength * (1 - star))
     return np.asarray(1 - (1 - strength**2) * stays)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from nox_runtime.errors import OutputError
+from nox_runtime.whole import whole
 
 
 class Preview:
@@ -60,18 +58,5 @@ class Preview:
         """Write a PNG, whole or not at all."""
         import imagecodecs
 
-        name = None
-        try:
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(imagecodecs.png_encode(self.picture()))
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException as error:
-            if name is not None:
-                Path(name).unlink(missing_ok=True)
-            if not isinstance(error, OSError):
-                raise
-            raise OutputError(
-                f"{path}: cannot be written ({error.strerror}); choose another --preview"
-            ) from error
+        with whole(path, "--preview") as part:
+            part.write_bytes(imagecodecs.png_encode(self.picture()))

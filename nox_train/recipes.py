@@ -11,6 +11,7 @@ import numpy as np
 
 from nox_runtime.stretch import mtf
 from nox_train import processing, sensor
+from nox_train.backgrounds.canvas import log_uniform
 from nox_train.processing import Development
 
 CURVES = ("none", "mtf", "asinh", "s")
@@ -117,25 +118,21 @@ class Recipe:
         return display
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
 def random_development(rng: np.random.Generator) -> Development:
     """Draw a stretch: mostly midtones, linked or not; asinh, GHS or next to none."""
     kind = rng.choice(["mtf", "unlinked", "asinh", "ghs", "none"], p=[0.5, 0.2, 0.14, 0.12, 0.04])
     if kind == "mtf":
-        return Development("mtf", (_log_uniform(rng, 0.001, 0.45),) * 3)
+        return Development("mtf", (log_uniform(rng, 0.001, 0.45),) * 3)
     if kind == "unlinked":
-        middle, ratio = _log_uniform(rng, 0.002, 0.35), np.exp(rng.normal(0, 0.25, 3))
+        middle, ratio = log_uniform(rng, 0.002, 0.35), np.exp(rng.normal(0, 0.25, 3))
         m = np.clip(middle * ratio, 0.001, 0.45)
         return Development("mtf", (float(m[0]), float(m[1]), float(m[2])))
     if kind == "asinh":
-        return Development("asinh", (_log_uniform(rng, 5.0, 1500.0),))
+        return Development("asinh", (log_uniform(rng, 5.0, 1500.0),))
     if kind == "ghs":
         strength = float(np.expm1(rng.uniform(1.5, 6.0)))
         shape = float(rng.choice([-1.0, 0.0, 1.0, rng.uniform(0.5, 6.0)]))
-        return Development("ghs", (strength, shape, _log_uniform(rng, 1e-3, 0.15)))
+        return Development("ghs", (strength, shape, log_uniform(rng, 1e-3, 0.15)))
     return Development()
 
 
@@ -144,7 +141,7 @@ def _random_curve(rng: np.random.Generator) -> tuple[str, float]:
     strength = {
         "none": 0.0,
         "mtf": float(rng.uniform(0.25, 0.7)),
-        "asinh": _log_uniform(rng, 1.0, 12.0),
+        "asinh": log_uniform(rng, 1.0, 12.0),
         "s": float(rng.uniform(1.1, 2.0)),
     }
     return kind, strength[kind]
@@ -156,20 +153,20 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
     def rarely(share: float) -> bool:
         return bool(rng.random() < share)
 
-    sigma = _log_uniform(rng, 1.5e-4, 6e-3)
+    sigma = log_uniform(rng, 1.5e-4, 6e-3)
     linear = rarely(0.3)
     sharpen, deconvolve = rarely(0.2), rarely(0.05)
     colour_filters = not mono and rarely(0.1)
     development = random_development(rng)
     if linear:  # only its inverse is used: to make highlights rise as in linear light
-        development = Development("mtf", (_log_uniform(rng, 0.01, 0.4),) * 3)
+        development = Development("mtf", (log_uniform(rng, 0.01, 0.4),) * 3)
     return Recipe(
         linear=linear,
         development=development,
-        grain=_log_uniform(rng, 0.002, 0.06),
+        grain=log_uniform(rng, 0.002, 0.06),
         noise=sigma,
-        pedestal=float(max(8 * sigma, _log_uniform(rng, 0.003, 0.2))),
-        contrast=_log_uniform(rng, 0.05, 8.0),
+        pedestal=float(max(8 * sigma, log_uniform(rng, 0.003, 0.2))),
+        contrast=log_uniform(rng, 0.05, 8.0),
         shot_share=float(rng.uniform(0.1, 0.9)),
         correlation=float(rng.uniform(0.3, 1.0)) if rarely(0.5) else 0.0,
         knee=float(rng.uniform(0.3, 0.95)) if rarely(0.33) else 1.0,
@@ -181,8 +178,8 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
         bayer=str(rng.choice(list(sensor.BAYER_PATTERNS))) if colour_filters else "",
         frames=int(rng.integers(5, 9)) if rarely(0.03) else 1,
         kappa=float(rng.uniform(2.0, 3.5)),
-        faint_sigma=_log_uniform(rng, 1.5, 25.0),
-        saturated=_log_uniform(rng, 2e-3, 0.3),
+        faint_sigma=log_uniform(rng, 1.5, 25.0),
+        saturated=log_uniform(rng, 2e-3, 0.3),
         most=0.7 if rarely(0.15) else 0.3,
         shadows=float(rng.uniform(1.0, 5.0)) if rarely(0.4) else 0.0,
         curve=_random_curve(rng),

@@ -173,3 +173,20 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+class HeldSink(Sink):
+    """A picture that is held in memory and written when all rows are there."""
+
+    def __init__(self, path: Path, source: Source, *, overwrite: bool) -> None:
+        super().__init__(path, overwrite=overwrite)
+        self.flip = source.bottom_up
+        self.pixels = np.zeros(source.shape, source.dtype)
+
+    def write(self, start: int, rows: np.ndarray, first: int = 0) -> None:
+        """See `Sink.write`."""
+        stop, height = start + rows.shape[1], self.pixels.shape[1]
+        if self.flip:
+            self.pixels[:, height - stop : height - start] = rows[:, ::-1]
+        else:
+            self.pixels[:, start:stop] = rows

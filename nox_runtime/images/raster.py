@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nox_runtime.errors import ImageError, OutputError, reason
-from nox_runtime.images.base import Sink, Source
+from nox_runtime.images.base import HeldSink, Source
 
 PNG_ENDINGS = (".png",)
 JPEG_ENDINGS = (".jpg", ".jpeg")
@@ -96,7 +96,7 @@ def _png_chunks(data: bytes) -> list[bytes]:
     return chunks
 
 
-class PngSink(Sink):
+class PngSink(HeldSink):
     """A PNG file with the chunks of `source`, written when all rows are there."""
 
     def __init__(self, path: Path, source: Source, *, overwrite: bool) -> None:
@@ -105,18 +105,8 @@ class PngSink(Sink):
                 f"{path}: PNG holds 8 or 16 bit integers, the picture is {source.dtype}; "
                 "name an output ending in .fits or .tif"
             )
-        super().__init__(path, overwrite=overwrite)
-        self.flip = source.bottom_up
+        super().__init__(path, source, overwrite=overwrite)
         self.extras = source.extras if isinstance(source, RasterSource) else Extras()
-        self.pixels = np.zeros(source.shape, source.dtype)
-
-    def write(self, start: int, rows: np.ndarray, first: int = 0) -> None:
-        """See `Sink.write`."""
-        stop, height = start + rows.shape[1], self.pixels.shape[1]
-        if self.flip:
-            self.pixels[:, height - stop : height - start] = rows[:, ::-1]
-        else:
-            self.pixels[:, start:stop] = rows
 
     def _complete(self) -> None:
         import imagecodecs

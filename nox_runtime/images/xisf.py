@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nox_runtime.errors import ImageError, NoxError, OutputError, reason
-from nox_runtime.images.base import Sink, Source
+from nox_runtime.images.base import HeldSink, Source
 
 ENDINGS = (".xisf",)
 _INSTALL = "pip install 'astronox[xisf]'"
@@ -59,7 +59,7 @@ class XisfSource(Source):
         return np.ascontiguousarray(self.pixels[:, y0:y1, x0:x1]).astype(self.dtype, copy=False)
 
 
-class XisfSink(Sink):
+class XisfSink(HeldSink):
     """An XISF file with the keywords and properties of `source`."""
 
     def __init__(
@@ -70,9 +70,7 @@ class XisfSink(Sink):
             raise OutputError(
                 f"{path}: XISF does not hold {source.dtype}; name an output ending in .fits"
             )
-        super().__init__(path, overwrite=overwrite)
-        self.flip = source.bottom_up
-        self.pixels = np.zeros(source.shape, source.dtype)
+        super().__init__(path, source, overwrite=overwrite)
         like = source if isinstance(source, XisfSource) else None
         self._image: dict[str, Any] = dict(like.image_metadata) if like else {}
         keywords = dict(self._image.get("FITSKeywords", {}))
@@ -81,14 +79,6 @@ class XisfSink(Sink):
             keywords[key] = [{"value": text, "comment": comment}]
         self._image["FITSKeywords"] = keywords
         self._file: dict[str, Any] = dict(like.file_metadata) if like else {}
-
-    def write(self, start: int, rows: np.ndarray, first: int = 0) -> None:
-        """See `Sink.write`."""
-        stop, height = start + rows.shape[1], self.pixels.shape[1]
-        if self.flip:
-            self.pixels[:, height - stop : height - start] = rows[:, ::-1]
-        else:
-            self.pixels[:, start:stop] = rows
 
     def _complete(self) -> None:
         planes = np.ascontiguousarray(np.moveaxis(self.pixels, 0, -1))
