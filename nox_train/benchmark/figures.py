@@ -126,14 +126,15 @@ def noise_area(correlation: float) -> float:
 
 
 def removed(
-    light: np.ndarray, left: np.ndarray, sigma: np.ndarray, pixels: np.ndarray, area: float
-) -> np.ndarray:
+    light: np.ndarray, left: np.ndarray, sigma: np.ndarray, pixels: np.ndarray, area: float,
+    rough: np.ndarray | float = 0.0,
+) -> np.ndarray:  # fmt: skip
     """Which stars count as removed.
 
     A star is removed if what is left in its core, on average, is no more than a quarter
     of what was there and no more than can be seen (3 sigma of a pixel's grain, or
-    `VISIBLE`), give or take two standard deviations of that average: nobody can know the
-    grain under a star.
+    `VISIBLE`), give or take two standard deviations of that average and of the
+    background's texture: nobody can know the grain and the pebbles under a star.
 
     Parameters
     ----------
@@ -145,24 +146,27 @@ def removed(
         Of the core.
     area : float
         `noise_area`.
+    rough : ndarray, shape (n,), or float
+        Local texture of the background on a star's scale; see `Scene.texture`.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
-    unsure = sigma * np.minimum(1.0, np.sqrt(area / pixels))
+    unsure = np.hypot(sigma * np.minimum(1.0, np.sqrt(area / pixels)), rough)
     allowed = np.minimum(0.25 * light, np.maximum(3 * sigma, VISIBLE))
     return np.asarray(left <= allowed + 2 * unsure)
 
 
 def count_pits(
-    error: np.ndarray, sigma: np.ndarray, near: np.ndarray, fwhm: float, area: float
-) -> int:
+    error: np.ndarray, sigma: np.ndarray, near: np.ndarray, fwhm: float, area: float,
+    rough: np.ndarray | float = 0.0,
+) -> int:  # fmt: skip
     """Dark pits: places near stars that came out visibly too dark.
 
     The error is smoothed as a star would be (a Gaussian of `fwhm`); a pit is a connected
     patch of at least three pixels darker than the truth by `VISIBLE` and by 4 standard
-    deviations of equally smoothed grain.
+    deviations of equally smoothed grain and of texture.
 
     Parameters
     ----------
@@ -174,11 +178,13 @@ def count_pits(
         In pixels.
     area : float
         `noise_area`.
+    rough : ndarray, shape (H, W), or float
+        Local texture of the background on a star's scale; see `Scene.texture`.
     """
     width = max(1.0, fwhm / 2.3548)
     soft = ndimage.gaussian_filter(error, width)
     grain = sigma * min(1.0, np.sqrt(area / (4 * np.pi * width**2)))
-    dark = near & (soft < -np.maximum(VISIBLE, 4 * grain))
+    dark = near & (soft < -np.maximum(VISIBLE, 4 * np.hypot(grain, rough)))
     labels, n = ndimage.label(dark, np.ones((3, 3)))
     return int((np.bincount(labels.ravel(), minlength=n + 1)[1:] >= 3).sum())
 

@@ -12,6 +12,8 @@ SEED = 20261204
 #: Counts up whenever a change alters the pictures; results of different versions
 #: must not be compared.
 VERSION = 1
+#: Counts up whenever a figure is measured in another way.
+MEASURES = 2
 SIZE = 512
 
 #: Full width at half maximum asked of the renderer, in pixels.

@@ -20,17 +20,18 @@ TINT_SNR = 100.0
 
 def _stars(scene: Scene, seen: np.ndarray, error: np.ndarray) -> dict:
     """Each counted star: how bright, how wide, and whether it is gone."""
-    table = scene.stars[scene.stars["counted"] & (scene.stars["snr"] >= SNR_BINS[0][0])]
+    table = scene.stars[scene.stars["counted"] & (scene.stars["grain snr"] >= SNR_BINS[0][0])]
     where = table["x"], table["y"], table["radius"]
     light, pixels = figures.core_means(seen, *where)
     left, _ = figures.core_means(error, *where)
     rows = np.floor(table["y"] + 0.5).astype(int)
     columns = np.floor(table["x"] + 0.5).astype(int)
-    sigma = scene.sigma[rows, columns]
+    sigma, rough = scene.sigma[rows, columns], scene.texture[rows, columns]
     area = figures.noise_area(scene.facts["correlation"])
-    gone = figures.removed(light, left, sigma, pixels, area)
+    gone = figures.removed(light, left, sigma, pixels, area, rough)
     return {
         "snr": table["snr"].round(2).tolist(),
+        "grain snr": table["grain snr"].round(2).tolist(),
         "removed": gone.tolist(),
         "saturated": table["saturated"].tolist(),
     }
@@ -124,7 +125,7 @@ def measure(scene: Scene, made: np.ndarray) -> dict:
         "halos": [
             figures.halo(mean_error, scene.sigma, row["x"], row["y"], fwhm) for row in bright
         ],
-        "pits": figures.count_pits(mean_error, scene.sigma, near, fwhm, area),
+        "pits": figures.count_pits(mean_error, scene.sigma, near, fwhm, area, scene.texture),
         "grain": figures.grain_ratio(shown.mean(axis=0), truth.mean(axis=0), inside),
         "untouched": figures.untouched(scene.picture, made, outside) if clear else None,
         "tints": tint.tolist(),
@@ -158,6 +159,7 @@ def _name(low: float, high: float, unit_: str) -> str:
 def completeness(scenes: list[dict]) -> dict:
     """Share of the stars removed, by peak over noise, by width and for saturated ones."""
     snr = np.array([v for s in scenes for v in s["stars"]["snr"]])
+    plain = np.array([v for s in scenes for v in s["stars"]["grain snr"]])
     gone = np.array([v for s in scenes for v in s["stars"]["removed"]], bool)
     full = np.array([v for s in scenes for v in s["stars"]["saturated"]], bool)
     fwhm = np.array([s["fwhm"] for s in scenes for _ in s["stars"]["snr"]])
@@ -173,12 +175,14 @@ def completeness(scenes: list[dict]) -> dict:
         "above 10 sigma": _share(gone, bright),
         "5-10 sigma": _share(gone, middling),
         "saturated": _share(gone, full),
+        "above 10 sigma of the grain": _share(gone, plain >= 10),
+        "5-10 sigma of the grain": _share(gone, (plain >= 5) & (plain < 10)),
         "by snr": {
             _name(low, high, "sigma"): _share(gone, (snr >= low) & (snr < high))
             for low, high in SNR_BINS
         },
         "by fwhm": by_fwhm,
-        "removed above 5 sigma": int((gone & (snr >= 5)).sum()),
+        "removed above 5 sigma": int((gone & (plain >= 5)).sum()),
     }
 
 

@@ -53,6 +53,14 @@ TABLES: tuple[tuple[str, tuple[Row, ...]], ...] = (
             _share("above 10 sigma", *_S, "completeness", "above 10 sigma", "share"),
             _share("5 to 10 sigma", *_S, "completeness", "5-10 sigma", "share"),
             _share("saturated", *_S, "completeness", "saturated", "share"),
+            _share(
+                "above 10 sigma of the grain, hidden in texture or not", *_S, "completeness",
+                "above 10 sigma of the grain", "share",
+            ),
+            _share(
+                "5 to 10 sigma of the grain, likewise", *_S, "completeness",
+                "5-10 sigma of the grain", "share",
+            ),
         ),
     ),
     (

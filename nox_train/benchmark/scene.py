@@ -25,7 +25,8 @@ STAR = np.dtype(
         ("y", "f8"),
         ("flux", "f8"),  # mean of the channels, in units of the full well
         ("peak", "f8"),  # highest pixel's light, likewise, before clipping
-        ("snr", "f8"),  # peak over the local noise of a pixel, both in linear light
+        ("snr", "f8"),  # peak over local noise and texture, all in linear light
+        ("grain snr", "f8"),  # peak over the local noise of a pixel alone
         ("fwhm", "f8"),
         ("radius", "f8"),  # of the core in which it is measured
         ("saturated", "?"),
@@ -119,6 +120,8 @@ class Scene:
         With and without stars; background, galaxies and their noise are the same.
     sigma : ndarray, shape (H, W), float32
         Noise of the truth's mean channel on the display scale.
+    texture : ndarray, shape (H, W), float32
+        Likewise the local standard deviation of the noiseless truth on a star's scale.
     curve : Curve
         Between linear light and the display scale.
     stars : ndarray of `STAR`
@@ -135,6 +138,7 @@ class Scene:
     input: np.ndarray
     truth: np.ndarray
     sigma: np.ndarray
+    texture: np.ndarray
     curve: Curve
     stars: np.ndarray
     objects: np.ndarray
@@ -171,7 +175,8 @@ class Scene:
         try:
             np.savez(
                 scratch, head=np.array(json.dumps(head)), input=self.input, truth=self.truth,
-                sigma=self.sigma.astype(np.float16), stars=self.stars, objects=self.objects,
+                sigma=self.sigma.astype(np.float16), texture=self.texture.astype(np.float16),
+                stars=self.stars, objects=self.objects,
                 apertures=self.apertures.astype(np.int32), light=self.light.astype(np.float32),
             )  # fmt: skip
             os.replace(scratch, path)
@@ -187,7 +192,8 @@ class Scene:
         ValueError, OSError
             The file is none, or damaged.
         """
-        names = ("head", "input", "truth", "sigma", "stars", "objects", "apertures", "light")
+        maps = ("sigma", "texture")
+        names = ("head", "input", "truth", *maps, "stars", "objects", "apertures", "light")
         try:  # numpy leaves a damaged file open that it was to open itself
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 found = {name: file[name] for name in names}
@@ -195,7 +201,7 @@ class Scene:
             raise ValueError(f"{path}: no scene, or cut short; remove it") from error
         head = json.loads(str(found.pop("head")))
         kind, black, strength = head["curve"]
-        found["sigma"] = found["sigma"].astype(np.float32)
+        found |= {name: found[name].astype(np.float32) for name in maps}
         curve = Curve(kind, tuple(black), tuple(strength))
         return cls(head["name"], head["facts"], head["linear"], curve=curve, **found)
 

@@ -171,7 +171,9 @@ def _star_table(
     dx = np.rint((column - x) * steps).astype(int)
     peak = (fluxes * psf.samples[:, centre + dy, centre + dx]).mean(axis=0)
     table["x"], table["y"], table["flux"], table["peak"] = x, y, flux, peak
-    table["snr"] = peak / sigma[row, column]
+    table["grain snr"] = peak / sigma[row, column]
+    rough = texture(mean_sky, psf.fwhm)
+    table["snr"] = peak / np.hypot(sigma, rough)[row, column]
     table["fwhm"] = psf.fwhm
     table["counted"] = peak >= 0.5 * total[row, column]
     brightest = (fluxes.max(axis=0) / np.maximum(flux, 1e-30)) * peak
@@ -183,6 +185,29 @@ def _star_table(
         full = np.flatnonzero(flux[i] * profile + mean_sky[row[i], column[i]] >= 1.0)
         table["radius"][i] = max(core, float(full[-1] + 1) if full.size else 0.0)
     return table
+
+
+def texture(clean: np.ndarray, fwhm: float) -> np.ndarray:
+    """Local standard deviation of a noiseless picture on the scale of a star.
+
+    Pebbles and blades of grass as large as the stars hide them as noise does.  What is
+    smoother than a Gaussian of one FWHM is taken off, the rest is squared and averaged
+    over a Gaussian of three.
+
+    Parameters
+    ----------
+    clean : ndarray, shape (H, W)
+        Linear light or display scale.
+    fwhm : float
+        Of the stars, in pixels.
+
+    Returns
+    -------
+    ndarray, shape (H, W)
+        In the units of `clean`.
+    """
+    fine = clean - ndimage.gaussian_filter(clean, fwhm)
+    return np.asarray(np.sqrt(ndimage.gaussian_filter(fine * fine, 3 * fwhm)))
 
 
 def _noise(shape: tuple[int, ...], correlation: float, rng: np.random.Generator) -> np.ndarray:
@@ -227,6 +252,7 @@ def compose(spec: Spec, pictures: list[Path] | None = None) -> Scene:
     step = sky.sigma / 2
     rise = (curve.forward(clean + step) - curve.forward(clean - step)) / (2 * step)
     sigma = np.maximum(_of_mean(rise * sky.sigma), 5e-4)
+    rough = texture(curve.forward(clean).mean(axis=0), psf.fwhm)
     facts = spec.as_dict() | {
         "fwhm measured": psf.fwhm, "psf": psf.facts, "stars": len(table),
         "stars above 5 sigma": int((table["snr"] >= 5).sum()),
@@ -234,8 +260,8 @@ def compose(spec: Spec, pictures: list[Path] | None = None) -> Scene:
         "linear noise": float(np.median(_of_mean(sky.sigma))),
     }  # fmt: skip
     return Scene(
-        spec.name, facts, spec.linear, input_, truth, sigma.astype(np.float32), curve,
-        table, objects, apertures, amounts,
+        spec.name, facts, spec.linear, input_, truth, sigma.astype(np.float32),
+        rough.astype(np.float32), curve, table, objects, apertures, amounts,
     )  # fmt: skip
 
 

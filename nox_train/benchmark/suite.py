@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nox_train.benchmark import crops, measures
-from nox_train.benchmark.grid import SEED, VERSION
+from nox_train.benchmark.grid import MEASURES, SEED, VERSION
 from nox_train.benchmark.meter import Meter, environment, highest_of_children, resident
 from nox_train.benchmark.removers import Remover
 
@@ -74,7 +74,7 @@ def synthetic(
         digest.update(scene.input.tobytes() + scene.truth.tobytes())
     result = {
         "set": {
-            "version": VERSION, "seed": SEED, "scenes": len(scenes),
+            "version": VERSION, "measures": MEASURES, "seed": SEED, "scenes": len(scenes),
             "backgrounds": f"{len(scenes.pictures)} held-out pictures"
             if scenes.pictures else "invented",
             "fingerprint": digest.hexdigest()[:16],

@@ -64,6 +64,17 @@ def test_noise_that_nobody_can_know_is_allowed_for() -> None:
     assert not figures.removed(light, left, sigma, np.array([100.0]), 1.0)
 
 
+def test_texture_that_nobody_can_know_is_allowed_for() -> None:
+    light, left = np.array([0.4, 0.4]), np.array([0.06, 0.06])
+    rough = np.array([0.0, 0.03])
+    gone = figures.removed(light, left, np.full(2, 0.01), np.full(2, 100.0), 1.0, rough)
+    np.testing.assert_array_equal(gone, [False, True])
+    near, error = np.ones((64, 64), bool), -0.1 * spot(width=3.0)
+    for deviation, pits in ((0.0, 1), (0.05, 0)):
+        rough = np.full((64, 64), deviation)
+        assert figures.count_pits(error, np.full((64, 64), 0.01), near, 3.0, 1.0, rough) == pits
+
+
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_pits_made_by_hand_are_counted(count: int) -> None:
     rng = np.random.default_rng(1)

@@ -52,7 +52,7 @@ def test_a_remover_that_flattens_all_deletes_what_must_stay(scene: Scene) -> Non
     assert found["objects"]
     # Where two overlap, each aperture loses the other's light as well.
     kept = [row["kept"] for row in found["objects"]]
-    assert np.median(kept) == pytest.approx(0, abs=0.15)
+    assert max(kept) < 0.15
     assert max(kept) < 0.2
     assert measures.summary([found])["kept flux"]["all"]["deleted"] == 1
 
@@ -122,7 +122,7 @@ def test_what_is_no_result_is_refused(colour: Scene, made: np.ndarray, words: st
 def test_bins_hold_every_star_once(colour: Scene, linear: Scene) -> None:
     found = [measures.measure(s, s.picture) for s in (colour, linear)]
     done = measures.completeness(found)
-    everything = sum(len(f["stars"]["snr"]) for f in found)
+    everything = sum(v >= 3 for f in found for v in f["stars"]["snr"])
     assert sum(b["n"] for b in done["by snr"].values()) == everything
     by_width = done["by fwhm"].values()
     assert sum(b["above 10 sigma"]["n"] for b in by_width) == done["above 10 sigma"]["n"]

@@ -16,7 +16,7 @@ pytest.importorskip("galsim", reason="the benchmark needs galsim (extra bench)")
 from nox_train.benchmark import light
 from nox_train.benchmark.grid import FWHMS, STRETCHES, grid
 from nox_train.benchmark.scene import Curve, Scene, automatic, unit
-from nox_train.benchmark.scenes import SceneSet, compose, held_out
+from nox_train.benchmark.scenes import SceneSet, compose, held_out, texture
 
 from .conftest import COLOUR
 
@@ -101,6 +101,23 @@ def test_the_noise_of_the_truth_is_that_of_the_table(linear: Scene) -> None:
     shown = linear.display(unit(linear.truth)).mean(axis=0)
     rough = np.diff(shown, axis=1)[:, ::4] / np.sqrt(2)  # neighbours share some noise
     assert 0.5 < rough.std() / np.median(linear.sigma) < 1.6
+
+
+def test_texture_is_what_is_as_fine_as_a_star() -> None:
+    ramp = np.linspace(0.1, 0.4, 256)[None].repeat(256, axis=0)
+    assert texture(ramp, 2.0)[32:-32, 32:-32].max() < 1e-3
+    rng = np.random.default_rng(1)
+    rough = np.zeros((256, 256))
+    rough[:, 128:] = rng.normal(0, 0.05, (256, 128))
+    made = texture(rough, 2.0)
+    assert np.median(made[:, 160:]) == pytest.approx(0.05, rel=0.1)
+    assert made[:, :96].max() < 1e-4
+
+
+def test_texture_lowers_what_a_star_stands_out_by(scene: Scene) -> None:
+    assert (scene.stars["snr"] <= scene.stars["grain snr"]).all()
+    share = scene.stars["snr"] / scene.stars["grain snr"]
+    assert np.percentile(share, 90) > np.percentile(share, 10) + 0.1  # smooth places and rough
 
 
 def test_light_is_kept_by_the_renderer() -> None:
