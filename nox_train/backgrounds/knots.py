@@ -30,25 +30,29 @@ def shell(r: np.ndarray, inner: float, outer: float) -> np.ndarray:
 def planetary(canvas: Canvas, rng: np.random.Generator) -> Facts:
     """Planetary nebula: limb-brightened shells, [O III] inside, H alpha outside, a halo.
 
-    Radii from 4 pixels (larger than a star's disc) to an eighth of the side.
+    Radii from 1.3 times the seeing, at least 2.5 pixels (a disc is then wider than a
+    star), to an eighth of the side; a third are as even as a coin, as small ones look.
     """
     x, y = canvas.place(rng)
-    radius = log_uniform(rng, max(4.0, 2.0 * canvas.seeing), canvas.size / 8)
+    radius = log_uniform(rng, max(2.5, 1.3 * canvas.seeing), canvas.size / 8)
+    rough = 0.0 if rng.random() < 0.35 else 1.0
     q, angle = float(rng.uniform(0.6, 1.0)), float(rng.uniform(0, np.pi))
     facts = {"kind": "planetary nebula", "x": x, "y": y, "radius": radius, "axis_ratio": q}
     where = canvas.window(x, y, 3.2 * radius)
     if where is None:
         return facts
     u, v = polar(where, x, y, angle, q)
-    r = np.hypot(u, v) * (1 + 0.04 * _lumps(u.shape, 3.0, rng))
+    r = np.hypot(u, v) * (1 + 0.04 * rough * _lumps(u.shape, 3.0, rng))
     theta = np.arctan2(v, u)
-    lobes = rng.uniform(0, 0.25)
+    lobes = rough * rng.uniform(0, 0.25)
     r = r / (1 + lobes * np.cos(2 * theta))
     amplitude = canvas.amplitude(log_uniform(rng, 0.08, 0.7))
-    uneven = np.exp(0.25 * _lumps(u.shape, 3.0, rng)) * (1 + 0.4 * np.cos(theta - angle))
+    uneven = np.exp(0.25 * rough * _lumps(u.shape, 3.0, rng))
+    uneven = uneven * (1 + 0.4 * rough * np.cos(theta - angle))
     hollow = radius * rng.uniform(0.2, 0.85)
     oiii = shell(r, hollow, radius * 0.95) * uneven
-    ha = shell(r, radius * rng.uniform(0.7, 0.9), radius) * np.exp(0.4 * _lumps(u.shape, 2.6, rng))
+    ha = shell(r, radius * rng.uniform(0.7, 0.9), radius)
+    ha = ha * np.exp(0.4 * rough * _lumps(u.shape, 2.6, rng))
     halo = np.exp(-r / (0.6 * radius)) * (r > 0.6 * radius) * 0.1
     canvas.add(where, amplitude * oiii, canvas.palette.line("oiii") * rng.uniform(0.5, 1.2))
     canvas.add(where, amplitude * (ha + halo), canvas.palette.line("ha") * rng.uniform(0.2, 1.0))
@@ -81,6 +85,35 @@ def hii_complex(canvas: Canvas, rng: np.random.Generator) -> Facts:
         form = form * np.exp(0.7 * _lumps(u.shape, 2.4, rng))
         canvas.add(where, amplitude * min(1.5, 0.15 / max(rng.random(), 0.05)) * form, line)
     return {"kind": "HII complex", "x": x, "y": y, "spread": spread, "count": count}
+
+
+def clump(canvas: Canvas, rng: np.random.Generator) -> Facts:
+    """A soft knot of a nebula, or the blurred heart of a galaxy: a few Gaussians in a heap.
+
+    Half-light radii from the seeing's FWHM on, so that even a single one is at least
+    twice as wide as a star; half of them rough.
+    """
+    x, y = canvas.place(rng)
+    radius = canvas.seeing * log_uniform(rng, 1.0, 5.0)
+    amplitude = canvas.amplitude(log_uniform(rng, 0.05, 0.7))
+    mixed = rng.dirichlet([0.6, 0.6, 0.6])
+    lines = (canvas.palette.line("ha"), canvas.palette.line("oiii"), np.ones(3))
+    colour = sum(share * line for share, line in zip(mixed, lines, strict=True))
+    count = int(rng.integers(1, 6))
+    facts = {"kind": "clump", "x": x, "y": y, "radius": radius, "count": count}
+    for i in range(count):
+        away = rng.normal(0, 1.2 * radius, 2) if i else np.zeros(2)
+        sigma = radius * rng.uniform(0.8, 1.6) / 1.1774  # of the half-light radius
+        where = canvas.window(x + away[0], y + away[1], 4.5 * sigma)
+        if where is None:
+            continue
+        q = float(rng.uniform(0.5, 1.0))
+        u, v = polar(where, x + away[0], y + away[1], rng.uniform(0, np.pi), q)
+        form = np.exp(-(u * u + v * v) / (2 * sigma**2))
+        if rng.random() < 0.5:
+            form = form * np.exp(0.3 * _lumps(u.shape, 3.0, rng))
+        canvas.add(where, amplitude * (1.0 if not i else rng.uniform(0.2, 0.9)) * form, colour)
+    return facts
 
 
 def herbig_haro(canvas: Canvas, rng: np.random.Generator) -> Facts:

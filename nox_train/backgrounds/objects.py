@@ -17,18 +17,19 @@ from nox_train.backgrounds.palette import Palette, random_palette
 #: A background of 512 px holds none, a few objects, or many small galaxies ...
 MODES = ("none", "few", "many")
 #: ... this often.
-MODE_SHARES = (0.3, 0.55, 0.15)
+MODE_SHARES = (0.2, 0.65, 0.15)
 _Draw = Callable[[Canvas, np.random.Generator], dict]
 #: Each kind, and how many of it a background with "a few" holds on average.
 KINDS: dict[str, tuple[_Draw, float]] = {
-    "spiral": (galaxies.spiral, 0.45),
-    "elliptical": (galaxies.elliptical, 0.45),
-    "edge-on": (galaxies.edge_on, 0.35),
+    "spiral": (galaxies.spiral, 0.6),
+    "elliptical": (galaxies.elliptical, 0.8),
+    "edge-on": (galaxies.edge_on, 0.5),
     "galaxy cluster": (galaxies.cluster, 0.06),
-    "planetary nebula": (knots.planetary, 0.25),
+    "planetary nebula": (knots.planetary, 1.2),
+    "clump": (knots.clump, 1.6),
     "HII complex": (knots.hii_complex, 0.30),
     "Herbig-Haro": (knots.herbig_haro, 0.12),
-    "bright core": (knots.bright_core, 0.15),
+    "bright core": (knots.bright_core, 0.25),
     "globules": (knots.globules, 0.15),
     "filaments": (knots.filaments, 0.12),
     "comet": (passing.comet, 0.07),
@@ -41,7 +42,7 @@ SMALL_MANY = (80.0, 900.0)
 #: Chance of labels and lines drawn on the finished picture.
 MARKS = 0.04
 #: Narrowest and widest seeing of the objects, FWHM in pixels.
-SEEING = (1.0, 3.0)
+SEEING = (1.0, 6.0)
 
 
 def add_objects(
@@ -72,7 +73,7 @@ def add_objects(
         of what `mode` would draw.
     seeing : float, optional
         FWHM in pixels, by default drawn log-uniformly from `SEEING`; with 'many'
-        small galaxies at most 2.
+        small galaxies at most 3.
     palette : Palette, optional
         By default drawn.
     at : tuple of float, optional
@@ -98,7 +99,7 @@ def add_objects(
     if not kinds:
         return picture, []
     if seeing is None:
-        widest = 2.0 if mode == "many" else SEEING[1]
+        widest = 3.0 if mode == "many" else SEEING[1]
         seeing = log_uniform(rng, SEEING[0], widest)
     size = picture.shape[1]
     canvas = Canvas(
