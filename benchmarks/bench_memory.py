@@ -1,12 +1,13 @@
 """Peak resident memory of `nox-runtime run` by size of the picture.
 
-    python benchmarks/bench_memory.py [--sides 2000 8000 30000] [--kind fits tif] [--stand-in]
+    python benchmarks/bench_memory.py [--sides 2000 8000 30000] [--rows 8000] [--stand-in]
 
 Makes FITS pictures (mono, 32-bit floats) of which the disk holds only what is not zero,
 runs the command in a process of its own and prints the most memory that it held.  With
 --stand-in a small computation takes the network's place, so that a large picture needs
 minutes and not hours; the network's own memory is then not counted: print a small
-picture without --stand-in to see it.
+picture without --stand-in to see it.  With --rows only so many rows of each picture are
+made: what is held is a row of tiles, which has the width of the whole.
 """
 
 from __future__ import annotations
@@ -45,21 +46,21 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def sparse(path: Path, side: int) -> None:
+def sparse(path: Path, side: int, rows: int) -> None:
     """A picture of noise in some rows, stars in others, nothing in most."""
     header = fits.Header()
     header["SIMPLE"], header["BITPIX"], header["NAXIS"] = True, -32, 2
-    header["NAXIS1"], header["NAXIS2"] = side, side
+    header["NAXIS1"], header["NAXIS2"] = side, rows
     text = header.tostring().encode("ascii")
     rng = np.random.default_rng(0)
     with open(path, "wb") as out:
         out.write(text)
-        for y in range(0, side, max(1, side // 200)):
+        for y in range(0, rows, max(1, rows // 200)):
             row = rng.normal(0.1, 0.01, side).astype(">f4")
             row[rng.integers(0, side, max(1, side // 100))] = 0.9
             out.seek(len(text) + y * side * 4)
             out.write(row.tobytes())
-        size = len(text) + side * side * 4
+        size = len(text) + side * rows * 4
         out.truncate(-(-size // 2880) * 2880)
 
 
@@ -80,6 +81,7 @@ def main() -> None:
     """Print a line a picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[2000, 8000])
+    parser.add_argument("--rows", type=int, help="of each picture (default: as many as columns)")
     parser.add_argument("--stand-in", action="store_true")
     parser.add_argument("--stars", action="store_true", help="also write the stars")
     parser.add_argument("--tile", type=int, help="pixels")
@@ -91,10 +93,11 @@ def main() -> None:
     for side in args.sides:
         with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
             path = Path(scratch) / "in.fits"
-            sparse(path, side)
+            rows = args.rows or side
+            sparse(path, side, rows)
             seconds, most = peak(path, Path(scratch) / "out.fits", args.stand_in, extra)
             print(
-                f"{side} x {side} mono float32, {path.stat().st_size / 1e6:.0f} MB: "
+                f"{side} x {rows} mono float32, {path.stat().st_size / 1e6:.0f} MB: "
                 f"{most:.0f} MB resident at most, {seconds:.1f} s"
                 + (" (stand-in for the network)" if args.stand_in else ""),
                 flush=True,

@@ -4,10 +4,13 @@
 
 - `nox-runtime run` in a process of its own on a linear RGB FITS picture: wall clock, the
   stages of its report, the share outside the network, and the time to the first tile;
+- `nox-runtime --help`;
 - the original's architecture (random weights) at its defaults, patch 512 and stride 128,
   and in one pass without overlap, from the time of a few patches;
 - starrem2k13, if --peer names its model: 512 px tiles, channel by channel;
 - the machine's convolution peak: the best of some 3x3 convolutions alone.
+
+Behind each line of nox stands how many times as long the others take.
 """
 
 from __future__ import annotations
@@ -120,17 +123,39 @@ def macs_per_pixel(path: Path, side: int = 512) -> float:
     return total / side**2
 
 
-def show(report: dict[str, Any], megapixels: float) -> None:
-    """A line of seconds a megapixel by stage."""
+def show(report: dict[str, Any], megapixels: float, others: dict[str, float]) -> None:
+    """A line of seconds a megapixel by stage, and how long others take beside it."""
     seconds = report["seconds"]
+    wall = report["wall"] / megapixels
     stages = ", ".join(f"{k} {seconds[k] / megapixels:.3f}" for k in STAGES)
     outside = 1 - seconds["network"] / seconds["total"]
     print(
         f"  tile {report['tile']} ({report['tiles']} tiles, overlap {report['overlap']}): "
-        f"wall {report['wall'] / megapixels:.3f} s a megapixel; {stages}; "
-        f"outside the network {outside:.1%}",
+        f"wall {wall:.3f} s a megapixel; {stages}; outside the network {outside:.1%}; "
+        + ", ".join(f"{name} {cost / wall:.2f} x" for name, cost in others.items()),
         flush=True,
     )
+
+
+def network_costs(peer: Path | None, model: str | None) -> dict[str, float]:
+    """Seconds a megapixel of other networks, and of nox's own work at the machine's peak."""
+    from nox_runtime.model import find_model
+
+    patch = np.random.default_rng(0).random((1, 3, PATCH, PATCH), np.float32)
+    once = timed(onnxruntime.InferenceSession(build().SerializeToString()), patch)
+    once /= PATCH**2 / 1e6
+    made = {"original at its defaults": once * (PATCH / STRIDE) ** 2, "original in one pass": once}
+    if peer:
+        channel = np.random.default_rng(0).random((1, PATCH, PATCH), np.float32)
+        seconds = 3 * timed(onnxruntime.InferenceSession(str(peer)), channel)
+        made[f"{peer.stem} (its network alone)"] = seconds / (PATCH**2 / 1e6)
+    best, which = peak()
+    macs = macs_per_pixel(find_model(model))
+    print(f"convolution peak: {best:.0f} GFLOP/s ({which}); nox: {macs / 1e3:.0f} kMAC a pixel")
+    made["nox at the convolution peak, no overlap"] = 2 * macs / best / 1e3
+    for name, cost in made.items():
+        print(f"{name}: {cost:.2f} s a megapixel")
+    return made
 
 
 def main() -> None:
@@ -142,7 +167,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="starrem2k13's model, to be timed too")
     args = parser.parse_args()
     print(describe())
-    costs = {}
+    others = network_costs(args.peer, args.model)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "in.fits"
         for size in args.sizes:
@@ -151,33 +176,18 @@ def main() -> None:
             picture(path, height, width)
             print(f"{width} x {height} RGB float32 FITS, {megapixels:.1f} megapixels")
             for tile in args.tiles:
-                report = run_nox(path, Path(scratch), args.model, tile)
-                show(report, megapixels)
-                costs[tile, size] = report["wall"] / megapixels
-        picture(path, 1000, 1500)
-        done = subprocess.run(
-            [sys.executable, "-c", FIRST, str(path)], check=True, capture_output=True, text=True
-        )
-        print(f"first tile of 1500 x 1000, all imports included: {float(done.stdout):.2f} s")
-    nox = min(costs.values())
-    patch = np.random.default_rng(0).random((1, 3, PATCH, PATCH), np.float32)
-    original = timed(onnxruntime.InferenceSession(build().SerializeToString()), patch)
-    once = original / (PATCH**2 / 1e6)
-    print(f"original at its defaults: {once * (PATCH / STRIDE) ** 2:.2f} s a megapixel, "
-          f"{once * (PATCH / STRIDE) ** 2 / nox:.1f} x")  # fmt: skip
-    print(f"original in one pass: {once:.2f} s a megapixel, {once / nox:.1f} x")
-    if args.peer:
-        channel = np.random.default_rng(0).random((1, PATCH, PATCH), np.float32)
-        peer = 3 * timed(onnxruntime.InferenceSession(str(args.peer)), channel)
-        peer /= PATCH**2 / 1e6
-        print(f"{args.peer.stem}, its network alone: {peer:.2f} s a megapixel, {peer / nox:.1f} x")
-    best, which = peak()
-    print(f"convolution peak: {best:.0f} GFLOP/s ({which})")
-    from nox_runtime.model import find_model
-
-    macs = macs_per_pixel(find_model(args.model))
-    print(f"nox: {macs / 1e3:.0f} kMAC a pixel; at the peak {2 * macs / best / 1e3:.2f} s a "
-          f"megapixel, so all in all {2 * macs / best / 1e3 / nox:.0%} of it")  # fmt: skip
+                show(run_nox(path, Path(scratch), args.model, tile), megapixels, others)
+            done = [sys.executable, "-c", FIRST, str(path)]
+            first = [float(subprocess.run(done, check=True, capture_output=True, text=True).stdout)
+                     for _ in range(3)]  # fmt: skip
+            print(f"  first tile, all imports included: {statistics.median(first):.2f} s")
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        command = [sys.executable, "-m", "nox_runtime.cli", "--help"]
+        subprocess.run(command, check=True, capture_output=True)
+        took.append(time.monotonic() - began)
+    print(f"nox-runtime --help: {statistics.median(took):.2f} s")
 
 
 if __name__ == "__main__":

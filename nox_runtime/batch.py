@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ from nox_runtime import controls as controlling
 from nox_runtime import stretch as stretches
 from nox_runtime import veto_files
 from nox_runtime.catalog import Cataloguer
-from nox_runtime.catalog import save as save_catalog
+from nox_runtime.catalog import write as write_catalog
 from nox_runtime.controls import Controls
 from nox_runtime.engine import Elsewhere, Step
 from nox_runtime.errors import OutputError, UsageError
@@ -30,8 +27,10 @@ from nox_runtime.images.derived import MaskSource, sky_cards
 from nox_runtime.outputs import Outputs, check, check_together, plan_outputs
 from nox_runtime.preview import Preview
 from nox_runtime.removal import Rows, StarRemover
+from nox_runtime.report import Hashing, describe
 from nox_runtime.statistics import Statistics, gathered
 from nox_runtime.stretch import Stretch
+from nox_runtime.whole import SmallFile, mark
 
 __all__ = ["Options", "Outputs", "check_together", "iter_file", "plan_outputs", "run_file"]
 
@@ -52,6 +51,8 @@ class Options:
     stack: bool = False
     overwrite: bool = False
     hashes: bool = False
+    #: Marks the results, for a run that may be lost before it can tell of them.
+    token: str = ""
 
     def controls(self, source: Source, stack: ExitStack) -> Controls:
         """The controls, read from their files where they are in files."""
@@ -73,6 +74,7 @@ class _Results:
     def __init__(self, outputs: Outputs, options: Options, source: Source) -> None:
         self.outputs, self.options, self.source = outputs, options, source
         self.sinks: dict[str, Sink] = {}
+        self.small: list[SmallFile] = []
         self.mask: MaskSource | None = None
         self.preview: Preview | None = None
         self.cataloguer: Cataloguer | None = None
@@ -129,20 +131,34 @@ class _Results:
         self.changed += int(np.count_nonzero(touched.any(axis=0)))
 
     def finish(self) -> None:
-        """Give all files their names."""
-        for sink in self.sinks.values():  # all whole, before one has its name
-            sink.complete()
+        """Make all files whole, and only then give them their names."""
+        out, overwrite = self.outputs, self.options.overwrite
         for sink in self.sinks.values():
-            sink.finish()
-        if self.preview is not None and self.outputs.preview:
-            self.preview.save(self.outputs.preview)
-        if self.cataloguer is not None and self.outputs.catalog:
-            save_catalog(self.cataloguer.table(self.source.wcs()), self.outputs.catalog)
+            sink.complete()
+        if self.preview is not None and out.preview:
+            self.small.append(
+                SmallFile(out.preview, self.preview.write, "--preview", overwrite=overwrite)
+            )
+        if self.cataloguer is not None and out.catalog:
+            table, ending = self.cataloguer.table(self.source.wcs()), out.catalog.suffix
+
+            def write(path: Path) -> None:
+                write_catalog(table, path, ending)
+
+            self.small.append(SmallFile(out.catalog, write, "--catalog", overwrite=overwrite))
+        made: tuple[Sink | SmallFile, ...] = (*self.sinks.values(), *self.small)
+        if self.options.token:
+            for file in made:
+                mark(file.temporary, file.path, self.options.token)
+        for file in made:
+            file.finish()
 
     def abandon(self) -> None:
         """Leave nothing half-written."""
         for sink in self.sinks.values():
             sink.abandon()
+        for file in self.small:
+            file.abandon()
 
 
 def _provenance(
@@ -225,6 +241,7 @@ def iter_file(
                     f"{path}: a stack has no preview and no catalogue; leave them out with --stack"
                 )
             controls = asked.controls(source, stack)
+            hashing = stack.enter_context(Hashing(path)) if asked.hashes else None
             behind = remover.layout.margin + 2 * remover.layout.multiple
             results = _Results(outputs, asked, source)
             stack.callback(results.abandon)
@@ -251,7 +268,13 @@ def iter_file(
                     yield Step(step.done + part.plane * step.total, step.total * parts)
             ran = time.monotonic()
             results.finish()
-            report = _report(path, source, outputs, remover, asked, stretched, notes)
+            written = {k: v for k, v in asdict(outputs).items() if v is not None}
+            report = describe(
+                path, source, written, remover, vars(asked), stretched, notes,
+                nox_runtime.__version__,
+            )  # fmt: skip
+            if hashing is not None:
+                report["sha256"] = hashing.all({"input": path, **written})
             pixels = int(np.prod(source.shape[1:])) * (source.shape[0] if source.stacked else 1)
             report["changed_share"] = results.changed / pixels
             report["seconds"] = {
@@ -268,63 +291,6 @@ def iter_file(
                 f"{outputs.starless}: cannot be written ({error.strerror or error}); "
                 "free some space or choose another folder with -o"
             ) from error
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    made = {"nox": nox_runtime.__version__, "python": platform.python_version()}
-    for package in ("numpy", "astropy", "onnxruntime", "onnxruntime-gpu"):
-        try:
-            made[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return made
-
-
-def _report(
-    path: Path, source: Source, outputs: Outputs, remover: StarRemover, asked: Options,
-    stretched: list[Stretch], notes: list[str],
-) -> dict[str, Any]:  # fmt: skip
-    facts, height, width = remover.model.facts, source.shape[1], source.shape[2]
-    written = {k: v for k, v in asdict(outputs).items() if v is not None}
-    region = None if asked.region is None else [int(v) for v in asked.region]
-    report = {
-        "input": str(path),
-        "outputs": {k: str(v) for k, v in written.items()},
-        "shape": list(source.shape),
-        "dtype": source.dtype.name,
-        "nox": nox_runtime.__version__,
-        "versions": _versions(),
-        "model": {"name": facts.name, "version": facts.version, "sha256": facts.weights_sha256},
-        "device": remover.model.device,
-        "stretch": stretched[0].as_dict(),
-        "controls": {
-            "strength": asked.strength, "max_size": asked.max_size,
-            "min_roundness": asked.min_roundness, "region": region,
-            "protect": _named(asked.protect), "keep": _named(asked.keep),
-            "passes": remover.layout.passes, "upsample": remover.layout.scale == 2,
-        },
-        "tiles": remover.tiles(height, width, tuple(region) if region else None),
-        "tile": remover.layout.tile,
-        "overlap": remover.layout.margin,
-        "notes": [*remover.model.notes, *source.notes, *notes],
-    }  # fmt: skip
-    if len(stretched) > 1:
-        report["stretches"] = [used.as_dict() for used in stretched]
-    if asked.hashes:
-        report["sha256"] = {
-            "input": _sha256(path), **{name: _sha256(Path(p)) for name, p in written.items()}
-        }  # fmt: skip
-    return report
-
-
-def _named(control: Any) -> str | bool:
-    """A control for the report: its file, or whether there was one."""
-    return str(control) if isinstance(control, (str, Path)) else control is not None
 
 
 def run_file(

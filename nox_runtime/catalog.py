@@ -9,7 +9,6 @@ import numpy as np
 
 from nox_runtime import objects
 from nox_runtime.errors import UsageError
-from nox_runtime.whole import whole
 
 _SQUARE = 512
 _CONTEXT = 96
@@ -130,14 +129,7 @@ def check_ending(path: Path) -> None:
         raise UsageError(f"{path}: a catalogue is ECSV or FITS; end its name in .ecsv or .fits")
 
 
-def save(table: Any, path: Path) -> None:
-    """Write a catalogue, whole or not at all; the ending chooses ECSV or FITS.
-
-    Raises
-    ------
-    OutputError
-    """
-    path = Path(path)
-    kind = "ascii.ecsv" if path.suffix.lower() == ".ecsv" else "fits"
-    with whole(path, "--catalog") as part:
-        table.write(str(part), format=kind, overwrite=True)
+def write(table: Any, path: Path, ending: str) -> None:
+    """Write a catalogue: as ECSV where `ending` is that, else as FITS."""
+    kind = "ascii.ecsv" if ending.lower() == ".ecsv" else "fits"
+    table.write(str(path), format=kind, overwrite=True)

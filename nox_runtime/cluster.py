@@ -6,10 +6,12 @@ loads the model once and keeps it.  What a lost worker was at is done again by a
 
 from __future__ import annotations
 
+import glob
 import threading
+import uuid
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ import numpy as np
 from nox_runtime.batch import iter_file
 from nox_runtime.engine import Elsewhere, Tile, tile_residual
 from nox_runtime.errors import DeviceError, NoxError, UsageError, reason
+from nox_runtime.flow import for_display, region_window
 from nox_runtime.images import Source, open_image
 from nox_runtime.outputs import Outputs, check
 from nox_runtime.removal import StarRemover
 from nox_runtime.statistics import Statistics
 from nox_runtime.stretch import Stretch
+from nox_runtime.whole import take_back
 
 _INSTALL = "pip install 'astronox[dask]'"
 #: Tiles or files a worker has before it, so that it never waits for the network.
@@ -77,9 +81,10 @@ def _do_file(
 ) -> dict[str, Any] | NoxError:
     """What a worker does for one file; errors that users meet come back as values."""
     try:
-        # The client has seen that nothing is in the way: what is there now was made by
-        # a worker that was lost before it could say so.
-        *_, report = iter_file(path, outputs, _remover(remover), **{**options, "overwrite": True})
+        if options.get("token"):  # of a worker that was lost before it could tell of them
+            for out in outputs.wanted():
+                take_back(out, options["token"])
+        *_, report = iter_file(path, outputs, _remover(remover), **options)
     except NoxError as error:
         return error
     assert isinstance(report, dict)
@@ -129,8 +134,8 @@ def run_files(
                 yield index, error
                 continue
             future = client.submit(
-                _do_file, path.resolve(), _resolved(outputs), remover, options,
-                pure=False, retries=2,
+                _do_file, path.resolve(), _resolved(outputs), remover,
+                {**options, "token": uuid.uuid4().hex}, pure=False, retries=2,
             )  # fmt: skip
             waiting[future] = index
         for future in as_completed(list(waiting), loop=client.loop):
@@ -142,8 +147,8 @@ def run_files(
 
 def _outcome(future: Any, job: tuple[Path, Outputs]) -> dict[str, Any] | NoxError:
     path, outputs = job
-    for out in outputs.wanted():  # left by a worker that was killed
-        for stale in out.parent.glob(f".{out.name}.*.part"):
+    for out in outputs.wanted():  # marks, and what a worker left that was killed
+        for stale in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
             stale.unlink(missing_ok=True)
     error = future.exception()
     if error is None:
@@ -171,22 +176,32 @@ class _Picture:
     plane: int
     stretch: Stretch
     median: tuple[float, ...]
+    region: tuple[int, ...] | None
 
 
-def _do_tile(picture: _Picture, tile: Tile, remover: dict[str, Any]) -> np.ndarray:
-    """What a worker does for one tile: its residual."""
+@dataclass(frozen=True)
+class _Done:
+    """A tile's residual, and what ran it."""
+
+    residual: np.ndarray
+    device: str
+    notes: tuple[str, ...]
+
+
+def _do_tile(picture: _Picture, tile: Tile, remover: dict[str, Any]) -> _Done:
+    """What a worker does for one tile."""
     own = _remover(remover)
-    median = np.array(picture.median)[:, None, None]
     source = _source(picture)
     first, last = (picture.plane, picture.plane + 1) if picture.stack else (0, source.shape[0])
+    # Tiles are counted from where those of the region begin.
+    top, bottom, left, right = region_window(*source.shape[1:], own.layout, picture.region)
 
     def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        window = source.read_planes(first, last, y0, y1, x0, x1)
-        if window.dtype.kind == "f":
-            window = np.where(np.isfinite(window), window, median)
-        return picture.stretch.forward(window)
+        window = source.read_planes(first, last, top + y0, top + y1, left + x0, left + x1)
+        return for_display(window, picture.stretch, picture.median)
 
-    return tile_residual(read, tile, *source.shape[1:], own.runs, own.layout)
+    residual = tile_residual(read, tile, bottom - top, right - left, own.runs, own.layout)
+    return _Done(residual, own.model.device, tuple(own.model.notes))
 
 
 def _source(picture: _Picture) -> Source:
@@ -199,44 +214,58 @@ def _source(picture: _Picture) -> Source:
         return _open[key]
 
 
-def spread(client: Any, remover: dict[str, Any], options: dict[str, Any]) -> Any:
-    """What `iter_file` takes as `elsewhere`: a cluster that does its tiles."""
+@dataclass
+class _Spread:
+    """A cluster that does tiles, and what is known of its workers afterwards."""
 
-    def begin(path: Path, plane: int, stretch: Stretch, stats: Statistics) -> Elsewhere:
+    client: Any
+    remover: dict[str, Any]
+    options: dict[str, Any]
+    devices: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+    def begin(self, path: Path, plane: int, stretch: Stretch, stats: Statistics) -> Elsewhere:
+        """What `iter_file` takes as `elsewhere`."""
+        region = self.options.get("region")
         picture = _Picture(
-            path.resolve(), options.get("hdu"), options.get("stack", False), plane, stretch,
-            stats.median,
+            path.resolve(), self.options.get("hdu"), self.options.get("stack", False), plane,
+            stretch, stats.median, None if region is None else tuple(int(v) for v in region),
         )  # fmt: skip
 
         def residuals(tiles: list[Tile]) -> Iterator[np.ndarray]:
             todo, asked = iter(tiles), deque[Any]()
             try:
                 while True:
-                    room = _AHEAD * max(1, len(client.scheduler_info()["workers"]))
+                    room = _AHEAD * max(1, len(self.client.scheduler_info()["workers"]))
                     while len(asked) < room and (tile := next(todo, None)) is not None:
                         asked.append(
-                            client.submit(_do_tile, picture, tile, remover, pure=False, retries=2)
+                            self.client.submit(
+                                _do_tile, picture, tile, self.remover, pure=False, retries=2
+                            )
                         )
                     if not asked:
                         return
-                    yield _result(asked.popleft(), path)
+                    done = _result(asked.popleft(), path)
+                    self.devices.add(done.device)
+                    self.notes += [note for note in done.notes if note not in self.notes]
+                    yield done.residual
             finally:
-                client.cancel(list(asked))
+                self.client.cancel(list(asked))
 
         return residuals
 
-    return begin
 
-
-def _result(future: Any, path: Path) -> np.ndarray:
+def _result(future: Any, path: Path) -> _Done:
     try:
-        return np.asarray(future.result())
+        done = future.result()
     except NoxError:
         raise
     except Exception as error:  # whatever a worker met, and that too many of them died
         raise DeviceError(
             f"{path}: the cluster failed ({reason(error)}); see its workers' logs"
         ) from error
+    assert isinstance(done, _Done)
+    return done
 
 
 def _mosaic(
@@ -246,14 +275,13 @@ def _mosaic(
     try:
         # Only its facts and layout are used here; the tiles must be those of the workers.
         here = StarRemover(**{**remover, "device": "cpu"})
-        options = dict(options)
-        *_, report = iter_file(
-            path, outputs, here,
-            elsewhere=spread(client, {**remover, "tile": here.layout.tile}, options), **options,
-        )  # fmt: skip
+        here.model.device = "a cluster"  # for the history in the results
+        spread = _Spread(client, {**remover, "tile": here.layout.tile}, options)
+        *_, report = iter_file(path, outputs, here, elsewhere=spread.begin, **options)
     except NoxError as error:
         return error
     assert isinstance(report, dict)
     count = len(client.scheduler_info()["workers"])
-    report["device"] = f"cluster of {count} workers"
+    report["device"] = f"cluster of {count} workers ({', '.join(sorted(spread.devices))})"
+    report["notes"] += [note for note in spread.notes if note not in report["notes"]]
     return report

@@ -30,8 +30,10 @@ DEFAULT_TILE = 1536
 #: Light below this share of the display range is left: a third of an 8-bit step.
 #: Networks take traces of it from most of the sky, where there is no star.
 DEAD_ZONE = 0.00135
-#: Finished rows are handed on in parts of this many.
-_CHUNK = 256
+#: Finished rows are handed on in parts of about so many values ...
+_PART = 2**21
+#: ... and arithmetic goes through so many at once, which stay in a core's cache.
+_BAND = 2**16
 
 
 class Runs(Protocol):
@@ -72,7 +74,8 @@ class Step:
         First row of `residual`.
     residual : ndarray, shape (C, rows, width), float32, or None
         Rows that no later tile will change, if this tile finished any; where it
-        finished many, they come in several steps of the same number.
+        finished many, they come in several steps of the same number.  The receiver may
+        write into them.
     """
 
     done: int
@@ -87,24 +90,52 @@ def count_tiles(height: int, width: int, layout: Layout) -> int:
     return len(rows) * len(columns)
 
 
+def part_rows(channels: int, width: int) -> int:
+    """How many finished rows come at once."""
+    return min(256, max(32, _PART // (channels * width)))
+
+
 def _window(read: Reader, row: Span, column: Span, height: int, width: int) -> np.ndarray:
     """The pixels of a tile, continued by reflection outside the picture."""
     y = reflected(row.read_start, row.read_stop, height)
     x = reflected(column.read_start, column.read_stop, width)
     y0, x0 = int(y.min()), int(x.min())
     block = read(y0, int(y.max()) + 1, x0, int(x.max()) + 1)
-    return block[:, (y - y0)[:, None], (x - x0)[None, :]]
+    return _taken(_taken(block, y - y0, 1), x - x0, 2)
+
+
+def _taken(block: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
+    """`numpy.take`, by slices where it can: only a picture's edges are reflected."""
+    rising = np.flatnonzero(np.diff(index) != 1)
+    if not rising.size:
+        return block[(slice(None),) * axis + (slice(int(index[0]), int(index[-1]) + 1),)]
+    # The longest run that rises pixel by pixel, between what is reflected.
+    cuts = np.concatenate([[0], rising + 1, [len(index)]])
+    longest = int(np.argmax(np.diff(cuts)))
+    first, last = int(cuts[longest]), int(cuts[longest + 1])
+    middle = slice(int(index[first]), int(index[last - 1]) + 1)
+    return np.concatenate(
+        [
+            np.take(block, index[:first], axis=axis),
+            block[(slice(None),) * axis + (middle,)],
+            np.take(block, index[last:], axis=axis),
+        ],
+        axis=axis,
+    )
+
+
+def _bands(height: int, width: int) -> Iterator[slice]:
+    """Rows to go through at once."""
+    step = max(1, _BAND // width)
+    return (slice(y, min(y + step, height)) for y in range(0, height, step))
 
 
 def _residual(model: Runs, window: np.ndarray, layout: Layout) -> np.ndarray:
     """Light to take away from one tile, (C, h, w)."""
-    taken: np.ndarray = np.zeros_like(window)
-    for _ in range(layout.passes):
-        left = window - taken
-        if layout.scale == 1:
-            taken = taken + _pass(model, left, layout.channels)
-        else:
-            taken = taken + _enlarged_pass(model, left, layout.channels)
+    once = _pass if layout.scale == 1 else _enlarged_pass
+    taken = once(model, window, layout.channels)
+    for _ in range(layout.passes - 1):
+        taken = taken + once(model, window - taken, layout.channels)
     return taken
 
 
@@ -119,13 +150,18 @@ def _pass(model: Runs, window: np.ndarray, channels: int) -> np.ndarray:
         made = model(np.repeat(window, channels, axis=0)[None])[0]
     else:
         raise ValueError(f"a picture of {have} channels does not fit a model of {channels}")
-    residual: np.ndarray = window - np.clip(made, 0.0, 1.0)
-    if len(residual) != have:  # three equal channels stand for one
-        residual = residual.mean(axis=0, keepdims=True)
-    # Nothing up to the dead zone, all from twice that on, and no step between.
-    size = np.abs(residual)
-    share = np.clip(size / DEAD_ZONE - 1.0, 0.0, 1.0)
-    return np.asarray(residual * share, np.float32)
+    taken = np.empty(window.shape, np.float32)
+    for rows in _bands(*window.shape[1:]):
+        residual = window[:, rows] - np.clip(made[:, rows], 0.0, 1.0)
+        if len(residual) != have:  # three equal channels stand for one
+            residual = residual.mean(axis=0, keepdims=True)
+        # Nothing up to the dead zone, all from twice that on, and no step between.
+        share = np.abs(residual)
+        share /= DEAD_ZONE
+        share -= 1.0
+        np.clip(share, 0.0, 1.0, out=share)
+        np.multiply(residual, share, out=taken[:, rows])
+    return taken
 
 
 def _enlarged_pass(model: Runs, window: np.ndarray, channels: int) -> np.ndarray:
@@ -200,43 +236,60 @@ def iter_residual(
     rows, columns = grid(height, width, layout.tile, layout.margin, layout.multiple)
     total, done = len(rows) * len(columns), 0
     tall = max(row.write_stop - row.write_start for row in rows)
-    pending = np.zeros((channels, min(height, tall + max(r.ramp_in for r in rows)), width), "f4")
+    tall = min(height, tall + max(row.ramp_in for row in rows))
+    pending = np.zeros((channels, tall, width), np.float32)
     first = 0  # the row of the picture that `pending` begins with
+    part = part_rows(channels, width)
+    # The last tile of a row is the smallest: with it first, so soon is the first result.
+    # (In later rows that would change the order of sums where four tiles meet.)
+    begin = [columns[-1], *columns[:-1]]
+    lines = [(row, begin if row is rows[0] else columns) for row in rows]
+    tiles = [(row, column) for row, line in lines for column in line]
 
-    tiles = [(row, column) for row in rows for column in columns]
+    residuals = _here(read, tiles, shape, model, layout) if elsewhere is None else elsewhere(tiles)
+    try:
+        for row, line in lines:
+            for k, column in enumerate(line):
+                _blend(pending, next(residuals), row, column, first)
+                done += 1
+                if k < len(line) - 1:
+                    yield Step(done, total)
+            # What is finished is handed on as it is; the next tiles go to new rows.
+            finished, ready = pending, row.final_stop - first
+            if row is not rows[-1]:
+                pending = np.zeros_like(finished)
+                pending[:, : tall - ready] = finished[:, ready:]
+            for y in range(0, ready, part):
+                yield Step(done, total, first + y, finished[:, y : min(y + part, ready)])
+            first = row.final_stop
+    finally:
+        residuals.close()  # type: ignore[attr-defined]
 
-    def here() -> Iterator[np.ndarray]:
-        windows = (np.ascontiguousarray(_window(read, *tile, height, width)) for tile in tiles)
-        reading = ahead(windows)  # the next tile is read while the model runs
+
+def _here(
+    read: Reader, tiles: list[Tile], shape: tuple[int, int, int], model: Runs, layout: Layout
+) -> Iterator[np.ndarray]:
+    """The residuals of tiles: read, and run, each a tile ahead in a thread of its own."""
+    windows = (np.ascontiguousarray(_window(read, *tile, *shape[1:])) for tile in tiles)
+
+    def run() -> Iterator[np.ndarray]:
+        reading = ahead(windows)
         try:
             for window in reading:
                 yield _residual(model, window, layout)
         finally:
             reading.close()  # type: ignore[attr-defined]
 
-    residuals = here() if elsewhere is None else elsewhere(tiles)
-    try:
-        for row in rows:
-            for k, column in enumerate(columns):
-                _blend(pending, next(residuals), row, column, first)
-                done += 1
-                if k < len(columns) - 1:
-                    yield Step(done, total)
-            ready = row.final_stop - first
-            for y in range(0, ready, _CHUNK):
-                yield Step(done, total, first + y, pending[:, y : min(y + _CHUNK, ready)].copy())
-            left = pending.shape[1] - ready
-            pending[:, :left] = pending[:, ready:].copy()
-            pending[:, left:] = 0
-            first = row.final_stop
-    finally:
-        residuals.close()  # type: ignore[attr-defined]
+    return ahead(run())
 
 
 def _blend(pending: np.ndarray, residual: np.ndarray, row: Span, column: Span, first: int) -> None:
     """Add a tile's residual to the rows that wait for it, each pixel by its weight."""
     y = slice(row.write_start - row.read_start, row.write_stop - row.read_start)
     x = slice(column.write_start - column.read_start, column.write_stop - column.read_start)
-    weighted = residual[:, y, x] * (row.weights()[:, None] * column.weights())
-    rows = slice(row.write_start - first, row.write_stop - first)
-    pending[:, rows, column.write_start : column.write_stop] += weighted
+    part = residual[:, y, x]
+    down, across = row.weights()[:, None], column.weights()
+    top = row.write_start - first
+    into = pending[:, top : top + len(down), column.write_start : column.write_stop]
+    for rows in _bands(*part.shape[1:]):
+        into[:, rows] += part[:, rows] * (down[rows] * across)

@@ -8,14 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from nox_runtime.controls import Controls, Vetoes
-from nox_runtime.engine import Elsewhere, Layout, Runs, Step, iter_residual
+from nox_runtime.engine import (
+    Elsewhere,
+    Layout,
+    Runs,
+    Step,
+    count_tiles,
+    iter_residual,
+    part_rows,
+)  # fmt: skip
 from nox_runtime.overlap import ahead
 from nox_runtime.stretch import Statistics, Stretch
 
 #: Reads a window of the picture in its own units, (C, h, w).
 NativeReader = Callable[[int, int, int, int], np.ndarray]
-#: Rows outside the region of interest that are handed on at once.
-_PLAIN_ROWS = 256
+#: Values that are stretched at once, which stay in a core's cache.
+_BAND = 2**16
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,32 @@ def descreen(picture: np.ndarray, starless: np.ndarray, white: float) -> np.ndar
     return np.asarray(np.rint(out) if picture.dtype.kind in "ui" else out, picture.dtype)
 
 
+def for_display(window: np.ndarray, stretch: Stretch, median: tuple[float, ...]) -> np.ndarray:
+    """A window of a picture as the model is shown it: stretched, without NaN.
+
+    Parameters
+    ----------
+    window : ndarray, shape (C, H, W)
+        In the picture's units.
+    stretch : Stretch
+    median : tuple of float
+        Of each channel; stands in for NaN and infinities.
+
+    Returns
+    -------
+    ndarray, shape (C, H, W), float32, 0 to 1
+    """
+    if window.dtype.kind != "f":
+        return stretch.forward(window)
+    out = np.empty(window.shape, np.float32)
+    filling = np.array(median)[:, None, None]
+    step = max(1, _BAND // window.shape[2])
+    for y in range(0, window.shape[1], step):
+        rows = window[:, y : y + step]
+        out[:, y : y + step] = stretch.forward(np.where(np.isfinite(rows), rows, filling))
+    return out
+
+
 def iter_rows(
     read: NativeReader,
     shape: tuple[int, int, int],
@@ -104,13 +138,10 @@ def iter_rows(
 
     See `nox_runtime.removal.StarRemover.iter_rows`.
     """
-    median = np.array(stats.median)[:, None, None]
     width = shape[2]
 
     def shown(window: np.ndarray) -> np.ndarray:
-        if window.dtype.kind == "f":
-            window = np.where(np.isfinite(window), window, median)
-        return stretch.forward(window)
+        return for_display(window, stretch, stats.median)
 
     def display(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         return shown(read(y0, y1, x0, x1))
@@ -125,11 +156,11 @@ def iter_rows(
         return np.asarray(np.maximum(np.nan_to_num(stars), 0).sum(axis=0))
 
     vetoes = Vetoes(controls, light, shape[1]) if controls.by_object else None
-    # The model works on the next tile while the rows of the last are split and written.
-    if elsewhere is None or controls.region is not None:
-        steps = ahead(_regional(display, shape, model, layout, controls.region))
-    else:
-        steps = iter_residual(display, shape, model, layout, elsewhere)
+    steps = _regional(display, shape, model, layout, controls.region, elsewhere)
+    if elsewhere is None:
+        # The model works on the next tiles while the rows of the last are split and
+        # written; all that a row of tiles finishes can wait, so that the model need not.
+        steps = ahead(steps, layout.tile // part_rows(shape[0], width) + 1)
     for step in steps:
         if step.residual is None:
             yield step, None
@@ -156,27 +187,29 @@ def _regional(
     model: Runs,
     layout: Layout,
     region: tuple[int, int, int, int] | None,
+    elsewhere: Elsewhere | None,
 ) -> Iterator[Step]:
     """`iter_residual`, of the tiles that a region needs alone, and 0 outside it."""
     if region is None:
-        yield from iter_residual(read, shape, model, layout)
+        yield from iter_residual(read, shape, model, layout, elsewhere)
         return
     channels, height, width = shape
     y0, y1, x0, x1 = region
-    top, bottom = _widened(y0, y1, height, layout)
-    left, right = _widened(x0, x1, width, layout)
+    top, bottom, left, right = region_window(height, width, layout, region)
 
     def part(a: int, b: int, c: int, d: int) -> np.ndarray:
         return read(top + a, top + b, left + c, left + d)
 
     def plain(first: int, last: int, done: int, total: int) -> Iterator[Step]:
-        for y in range(first, last, _PLAIN_ROWS):
-            n = min(_PLAIN_ROWS, last - y)
+        part = part_rows(channels, width)
+        for y in range(first, last, part):
+            n = min(part, last - y)
             yield Step(done, total, y, np.zeros((channels, n, width), np.float32))
 
     done, total = 0, 1
     head = plain(0, top, 0, 1)
-    for step in iter_residual(part, (channels, bottom - top, right - left), model, layout):
+    inner = (channels, bottom - top, right - left)
+    for step in iter_residual(part, inner, model, layout, elsewhere):
         done, total = step.done, step.total
         for before in head:
             yield Step(0, total, before.start, before.residual)
@@ -193,6 +226,17 @@ def _regional(
     yield from plain(bottom, height, done, total)
 
 
+def region_window(
+    height: int, width: int, layout: Layout, region: tuple[int, ...] | None
+) -> tuple[int, int, int, int]:
+    """What the tiles of a region cover: first and last row and column, ends exclusive."""
+    if region is None:
+        return 0, height, 0, width
+    return *_widened(region[0], region[1], height, layout), *_widened(
+        region[2], region[3], width, layout
+    )
+
+
 def _widened(first: int, last: int, length: int, layout: Layout) -> tuple[int, int]:
     """A range with the surroundings its tiles need, on the grid of the model."""
     reach = layout.margin + layout.multiple
@@ -202,10 +246,5 @@ def _widened(first: int, last: int, length: int, layout: Layout) -> tuple[int, i
 
 def count_regional(height: int, width: int, layout: Layout, region: tuple[int, ...] | None) -> int:
     """How many tiles `iter_rows` will run."""
-    from nox_runtime.engine import count_tiles
-
-    if region is None:
-        return count_tiles(height, width, layout)
-    top, bottom = _widened(region[0], region[1], height, layout)
-    left, right = _widened(region[2], region[3], width, layout)
+    top, bottom, left, right = region_window(height, width, layout, region)
     return count_tiles(bottom - top, right - left, layout)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 #: Prefix of nox's keys in an ONNX file's metadata.
 PREFIX = "nox."
 DEFAULT_MODEL = "nox-1"
-#: A model in half precision lies beside the one in single: nox-1.onnx, nox-1.fp16.onnx.
-_HALF_ENDING = ".fp16.onnx"
+#: A model in half precision lies beside the one in single: nox-1.onnx, nox-1-fp16.onnx.
+_HALF_ENDING = "-fp16.onnx"
 _INSTALL = "pip install 'astronox[cpu]' (or 'astronox[gpu]' for NVIDIA)"
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nox_runtime.whole import whole
-
 
 class Preview:
     """Averages rows into two pictures side by side.
@@ -54,9 +52,8 @@ class Preview:
         both = np.moveaxis((both * 255 + 0.5).astype(np.uint8), 0, -1)
         return np.ascontiguousarray(both if both.shape[2] == 3 else both[:, :, 0])
 
-    def save(self, path: Path) -> None:
-        """Write a PNG, whole or not at all."""
+    def write(self, path: Path) -> None:
+        """Write a PNG."""
         import imagecodecs
 
-        with whole(path, "--preview") as part:
-            part.write_bytes(imagecodecs.png_encode(self.picture()))
+        path.write_bytes(imagecodecs.png_encode(self.picture()))

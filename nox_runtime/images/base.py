@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nox_runtime.errors import OutputError
+from nox_runtime.whole import give_name, temporary
 
 
 class Source(ABC):
@@ -115,18 +115,7 @@ class Sink(ABC):
         self._overwrite = overwrite
         if os.path.lexists(self.path) and not overwrite:
             raise OutputError(f"{self.path}: exists already; give --overwrite to replace it")
-        folder = self.path.parent
-        try:
-            handle, name = tempfile.mkstemp(
-                prefix=f".{self.path.name}.", suffix=".part", dir=folder
-            )
-        except OSError as error:
-            raise OutputError(
-                f"{self.path}: cannot be written ({error.strerror}); choose another folder with -o"
-            ) from error
-        os.close(handle)
-        os.chmod(name, 0o666 & ~_umask())
-        self.temporary = Path(name)
+        self.temporary = temporary(self.path, "folder with -o")
 
     @abstractmethod
     def write(self, start: int, rows: np.ndarray, first: int = 0) -> None:
@@ -149,30 +138,11 @@ class Sink(ABC):
     def finish(self) -> None:
         """Complete the file and move it to its name."""
         self.complete()
-        if self._overwrite:
-            os.replace(self.temporary, self.path)
-            return
-        try:  # a link fails where the name is taken, a move would overwrite it
-            os.link(self.temporary, self.path)
-            os.unlink(self.temporary)
-        except FileExistsError:
-            self.abandon()
-            raise OutputError(
-                f"{self.path}: was made by another program meanwhile; "
-                "give --overwrite to replace it"
-            ) from None
-        except OSError:  # a file system without links
-            os.replace(self.temporary, self.path)
+        give_name(self.temporary, self.path, self._overwrite)
 
     def abandon(self) -> None:
         """Remove the temporary file."""
         self.temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class HeldSink(Sink):

@@ -5,6 +5,7 @@ Not mapped: pages of a mapped file count as the program's own memory.
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -68,22 +69,29 @@ class RawPixels:
             out = np.empty((y1 - y0, x1 - x0, samples), self.dtype)
         size = samples * self.dtype.itemsize
         start = self.offset + first * width * size
+        bytes_ = memoryview(out.reshape(-1).view(np.uint8).data)
         if x0 == 0 and x1 == width:
-            self._fill(out.reshape(-1), start + y0 * width * size)
+            self._fill(bytes_, start + y0 * width * size)
             return out
+        row = (x1 - x0) * size
         for i in range(y1 - y0):
-            self._fill(out[i].reshape(-1), start + ((y0 + i) * width + x0) * size)
+            at = start + ((y0 + i) * width + x0) * size
+            self._fill(bytes_[i * row : (i + 1) * row], at)
         return out
 
-    def _fill(self, out: np.ndarray, at: int) -> None:
-        view = memoryview(out.view(np.uint8).data)
+    def _fill(self, view: memoryview, at: int) -> None:
+        while len(view):
+            n = self._read_at(view, at)
+            if not n:
+                raise EOFError("the file ends before its pixels do")
+            view, at = view[n:], at + n
+
+    def _read_at(self, view: memoryview, at: int) -> int:
+        if hasattr(os, "preadv"):  # one call, and no other thread in the way
+            return os.preadv(self._file.fileno(), [view], at)
         with self._lock:
             self._file.seek(at)
-            while len(view):
-                n = self._file.readinto(view)
-                if not n:
-                    raise EOFError("the file ends before its pixels do")
-                view = view[n:]
+            return self._file.readinto(view) or 0
 
     def write(self, start: int, rows: np.ndarray, first: int = 0) -> None:
         """Put rows (C, n, width) at row `start`, from plane `first` on."""

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from conftest import starry
+from conftest import StandIn, starry
 
 pytest.importorskip("distributed")
 
@@ -181,3 +182,90 @@ def test_a_model_travels_to_other_processes(remover: StarRemover) -> None:
     again = pickle.loads(pickle.dumps(remover))
     picture = starry(70, 80, 3).astype("f4")
     np.testing.assert_array_equal(again.remove(picture).starless, remover.remove(picture).starless)
+
+
+class Here:
+    """A client whose workers are this process."""
+
+    loop = None
+
+    def scheduler_info(self) -> dict[str, object]:
+        return {"workers": {"a": 1, "b": 2}}
+
+    def submit(self, what: Callable[..., object], *args: object, **options: object) -> Future:
+        made: Future = Future()
+        made.set_result(what(*args))
+        return made
+
+    def cancel(self, futures: list[object]) -> None:
+        assert not futures
+
+
+@pytest.fixture
+def closing() -> Iterator[None]:
+    """Close what a worker would keep open for its next tiles."""
+    yield
+    for source in cluster._open.values():
+        source.close()
+    cluster._open.clear()
+
+
+@pytest.mark.usefixtures("closing")
+@pytest.mark.parametrize("region", [None, (200, 330, 40, 300)])
+def test_devices_and_fallbacks_of_workers_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, region: tuple[int, ...] | None
+) -> None:
+    path = tmp_path / "a.fits"
+    fits.writeto(path, (starry(460, 420, seed=2)[0] * 50000).astype("u2"))
+    worker = StarRemover(StandIn(), tile=160)
+    worker.model.device = "cuda"
+    worker.model.note("half precision (stand-in-fp16.onnx)")
+    monkeypatch.setattr(cluster, "_remover", lambda options: worker)
+    client, local = StandIn(), StandIn()
+    options = {"model": client, "tile": 160}
+    report = cluster._mosaic(
+        Here(), path, plan_outputs(path, tmp_path / "b.fits"), options, {"region": region}
+    )
+    assert isinstance(report, dict), report
+    assert report["device"] == "cluster of 2 workers (cuda)"
+    assert report["notes"].count("half precision (stand-in-fp16.onnx)") == 1
+    # Not a tile was run by the client, with a region neither.
+    assert not client.seen
+    assert len(worker.model.seen) == report["tiles"]  # type: ignore[attr-defined]
+    assert any("on a cluster" in line for line in fits.getheader(tmp_path / "b.fits")["HISTORY"])
+    batch.run_file(path, tmp_path / "c.fits", remover=StarRemover(local, tile=160), region=region)
+    np.testing.assert_array_equal(
+        fits.getdata(tmp_path / "b.fits"), fits.getdata(tmp_path / "c.fits")
+    )
+
+
+def test_a_worker_replaces_nothing_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = tmp_path / "a.fits", tmp_path / "b.fits"
+    fits.writeto(path, (starry()[0] * 50000).astype("u2"))
+    monkeypatch.setattr(cluster, "_remover", lambda options: StarRemover(StandIn(), tile=128))
+    outputs = plan_outputs(path, out, stars=True, preview=True)
+    out.write_text("another program's")
+    refused = cluster._do_file(path, outputs, {}, {"token": "run"})
+    assert isinstance(refused, NoxError)
+    assert "exists already" in str(refused)
+    assert out.read_text() == "another program's"
+    assert isinstance(cluster._do_file(path, outputs, {}, {"overwrite": True}), dict)
+
+
+def test_a_worker_takes_up_what_a_lost_one_could_not_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = tmp_path / "a.fits", tmp_path / "b.fits"
+    fits.writeto(path, (starry()[0] * 50000).astype("u2"))
+    monkeypatch.setattr(cluster, "_remover", lambda options: StarRemover(StandIn(), tile=128))
+    outputs = plan_outputs(path, out, stars=True, preview=True)
+    for _ in range(2):  # the second finds the results of the first, and their marks
+        assert isinstance(cluster._do_file(path, outputs, {}, {"token": "run"}), dict)
+    another = cluster._do_file(path, outputs, {}, {"token": "another run"})
+    assert isinstance(another, NoxError)
+    done: Future = Future()
+    done.set_result({"input": ""})
+    cluster._outcome(done, (path, outputs))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "a.fits", "b.fits", "b_preview.png", "b_stars.fits"
+    ]  # fmt: skip

@@ -171,12 +171,12 @@ def test_half_precision_is_taken_on_gpus_where_it_is_there(
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fake)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ALL)
-    for name in ("m.onnx", "m.fp16.onnx"):
+    for name in ("m.onnx", "m-fp16.onnx"):
         (tmp_path / name).touch()
     loaded = load_model(tmp_path / "m.onnx", device=device)
-    assert opened == ["m.fp16.onnx" if device == "cuda" else "m.onnx"]
+    assert opened == ["m-fp16.onnx" if device == "cuda" else "m.onnx"]
     made = StarRemover(loaded, tile=512).remove(PICTURE, stretch="none")
-    assert made.notes == (("half precision (m.fp16.onnx)",) if device == "cuda" else ())
+    assert made.notes == (("half precision (m-fp16.onnx)",) if device == "cuda" else ())
     expected = StarRemover(StandIn(), tile=512).remove(PICTURE, stretch="none")
     np.testing.assert_allclose(made.starless, expected.starless, atol=2e-3)
     loaded.to_cpu()

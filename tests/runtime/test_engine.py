@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import StandIn, starry
 
-from nox_runtime.engine import Layout, count_tiles, iter_residual
+from nox_runtime.engine import Layout, _taken, count_tiles, iter_residual
+from nox_runtime.tiling import reflected
 
 
 def _whole(picture: np.ndarray, tile: int, channels: int = 3) -> np.ndarray:
@@ -53,3 +54,54 @@ def test_mono_model_on_colour() -> None:
     picture = starry(90, 90, 3).astype(np.float32)
     each = np.concatenate([_whole(picture[c : c + 1], 512, 1) for c in range(3)])
     np.testing.assert_allclose(_whole(picture, 512, 1), each, atol=1e-6)
+
+
+def test_the_first_tile_is_the_smallest_of_its_row() -> None:
+    picture = starry(300, 410, 3).astype(np.float32)
+    model = StandIn()
+    layout = Layout(3, 32, 32, 160)
+    shape = picture.shape[0], picture.shape[1], picture.shape[2]
+    steps = iter_residual(lambda a, b, c, d: picture[:, a:b, c:d], shape, model, layout)
+    list(steps)
+    across = [seen[3] for seen in model.seen]
+    assert across[0] == min(across) < max(across)
+
+
+def test_rows_may_be_kept_and_written_into() -> None:
+    """The engine hands its rows over; what becomes of them does not reach the next ones."""
+    picture = starry(300, 200, 1).astype(np.float32)
+    made = []
+    for spoil in (False, True):
+        rows = []
+        for step in iter_residual(
+            lambda a, b, c, d: picture[:, a:b, c:d],
+            (1, 300, 200),
+            StandIn(),
+            Layout(3, 32, 32, 128),
+        ):
+            if step.residual is not None:
+                rows.append(step.residual.copy())
+                if spoil:
+                    step.residual[:] = 9
+        made.append(np.concatenate(rows, axis=1))
+    np.testing.assert_array_equal(*made)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize(
+    ("start", "stop", "length"),
+    [
+        (0, 9, 9),
+        (2, 7, 9),
+        (-3, 12, 9),
+        (-3, 5, 9),
+        (4, 13, 9),
+        (-9, 20, 4),
+        (-2, 3, 1),
+        (-4, 6, 2),
+    ],
+)
+def test_edges_are_taken_as_numpy_takes_them(axis: int, start: int, stop: int, length: int) -> None:
+    index = reflected(start, stop, length)
+    block = np.random.default_rng(0).random((2, 9, 9))
+    np.testing.assert_array_equal(_taken(block, index, axis), np.take(block, index, axis=axis))

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 from conftest import StandIn, starry
 
-from nox_runtime import cli
+from nox_runtime import batch, cli
 from nox_runtime.batch import run_file
 from nox_runtime.controls import places
 from nox_runtime.errors import ImageError, OutputError, UsageError
@@ -22,6 +22,8 @@ from nox_runtime.images.base import Sink
 from nox_runtime.images.encoding import Encoding
 from nox_runtime.images.fits import FitsSource
 from nox_runtime.inputs import Journal
+from nox_runtime.outputs import plan_outputs
+from nox_runtime.preview import Preview
 from nox_runtime.removal import StarRemover
 from nox_runtime.stretch import Stretch
 from nox_runtime.veto_files import keep_table, protect_rows
@@ -170,6 +172,36 @@ def test_a_stop_at_the_end_leaves_none(
     with pytest.raises(KeyboardInterrupt):
         run_file(picture, remover=stand_in, stars=True)
     assert list(tmp_path.iterdir()) == [picture]
+
+
+@pytest.mark.parametrize("late", ["preview", "catalog"])
+def test_pictures_do_not_come_without_preview_and_catalogue(
+    tmp_path: Path, picture: Path, stand_in: StarRemover, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    if late == "preview":
+        monkeypatch.setattr(Preview, "write", stop)
+    else:
+        monkeypatch.setattr(batch, "write_catalog", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_file(picture, remover=stand_in, stars=True, preview=True, catalog=True)
+    assert list(tmp_path.iterdir()) == [picture]
+
+
+@pytest.mark.parametrize("name", ["a_preview.png", "a_stars.ecsv"])
+def test_a_preview_or_catalogue_made_meanwhile_is_safe(
+    tmp_path: Path, picture: Path, stand_in: StarRemover, name: str
+) -> None:
+    outputs = plan_outputs(picture, None, preview=True, catalog=True)
+    steps = batch.iter_file(picture, outputs, stand_in)
+    next(steps)
+    (tmp_path / name).write_text("another program's")
+    with pytest.raises(OutputError, match="made by another program"):
+        list(steps)
+    assert (tmp_path / name).read_text() == "another program's"
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_skipping_needs_every_result(

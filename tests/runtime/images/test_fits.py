@@ -119,3 +119,20 @@ def test_a_file_of_another_name_is_known_by_its_start(tmp_path: Path) -> None:
     (tmp_path / "a.fits").rename(tmp_path / "a.dat")
     with open_image(tmp_path / "a.dat") as source:
         assert source.shape == (1, 150, 170)
+
+
+def test_windows_are_the_same_where_files_cannot_be_read_at_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = np.random.default_rng(0).random((3, 40, 50), np.float32)
+    fits.writeto(tmp_path / "a.fits", picture)
+    windows = [(0, 40, 0, 50), (3, 9, 5, 44), (39, 40, 49, 50)]
+    made = []
+    for there in (True, False):
+        if not there:
+            monkeypatch.delattr("os.preadv", raising=False)
+        with open_image(tmp_path / "a.fits") as source:
+            made.append([source.read(*window) for window in windows])
+    for one, other, (y0, y1, x0, x1) in zip(*made, windows, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, picture[:, y0:y1, x0:x1])
