@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib.util
 import io
 import json
@@ -36,7 +37,9 @@ import sys
 import threading
 import time
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,7 +222,7 @@ def install(packages: list[str]) -> None:
 
 
 def need_runtime(si: SirilInterface, may_install: bool) -> None:
-    """Make sure that nox_runtime and ONNX Runtime can be imported."""
+    """Make sure that nox_runtime and ONNX Runtime are there."""
     missing = missing_packages()
     if missing and may_install:
         si.log(f"nox: installing {' and '.join(missing)}; this takes a minute")
@@ -229,6 +232,10 @@ def need_runtime(si: SirilInterface, may_install: bool) -> None:
             f"{' and '.join(missing)} not found in Siril's Python environment; run "
             "'nox-runtime siril install' in a terminal, or this script once with -install"
         )
+
+
+def import_runtime() -> None:
+    """Import nox_runtime and ONNX Runtime, which takes a moment."""
     try:
         import onnxruntime  # noqa: F401
 
@@ -336,8 +343,18 @@ def loaded_picture(si: SirilInterface) -> Picture:
 # ---------------------------------------------------------------------------
 
 
+def loading(settings: Settings) -> Future[Any]:
+    """Load the model, and what headers need, while Siril sends the picture."""
+    pool = ThreadPoolExecutor(1)
+    model = pool.submit(make_remover, settings)
+    pool.submit(importlib.import_module, "astropy.io.fits")
+    pool.shutdown(wait=False)
+    return model
+
+
 def make_remover(settings: Settings, tile: int = 0) -> Any:
     """Load the model."""
+    import_runtime()
     from nox_runtime import StarRemover
 
     rest = {"tile": settings.tile or tile} if settings.tile or tile else {}
@@ -346,46 +363,34 @@ def make_remover(settings: Settings, tile: int = 0) -> Any:
     )
 
 
-def iter_removal(
-    remover: Any, picture: Picture, settings: Settings, selection: Any = None
-) -> Iterator[tuple[Any, Any]]:
-    """As StarRemover.iter_remove, with everything in Siril's order of rows at the end."""
-    values = picture.upright(picture.values)
-    if settings.wide and values.dtype.kind == "u":
-        values = (values / np.float64(np.iinfo(values.dtype).max)).astype(np.float32)
-    # Only what differs from the default, so that older versions of nox serve too.
-    rest: dict[str, Any] = {}
-    if settings.strength != 1:
-        rest["strength"] = settings.strength
-    if settings.maxsize:
-        rest["max_size"] = settings.maxsize
-    if selection:
-        rest["region"] = picture.region(selection)
-    for step, result in remover.iter_remove(values, stretch=settings.stretch, **rest):
-        if result is not None:
-            result = replace(
-                result,
-                **{
-                    name: picture.upright(getattr(result, name))
-                    for name in ("starless", "stars", "mask")
-                },
-            )
-        yield step, result
+@dataclass
+class Result:
+    """What became of a picture.
+
+    `starless` has the picture's type and Siril's order of rows; `changed` is the share of the
+    pixels that are not as they were.  `model` and `stretch` are facts of nox_runtime.
+    """
+
+    starless: np.ndarray
+    model: Any
+    stretch: Any
+    device: str = ""
+    changed: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
-def descreened(result: Any) -> np.ndarray:
+def descreened(starless: np.ndarray, stars: np.ndarray) -> np.ndarray:
     """Stars to put back by 1 - (1 - starless)(1 - stars), as Star Recomposition does; float32.
 
     Nothing is clipped, so that values over 1 and pixels that became brighter come back too.
     """
-    starless, stars = result.starless, result.stars
     white = float(np.iinfo(starless.dtype).max) if starless.dtype.kind == "u" else 1.0
-    where = np.isfinite(starless) & (stars != 0) & (starless != white)
-    share = np.zeros(starless.shape, np.float32)
-    np.divide(
-        stars, white - starless.astype(np.float64), out=share, where=where, casting="same_kind"
-    )
-    return share
+    share = np.zeros(starless.size, np.float32)
+    where = np.flatnonzero(stars)  # a tenth of the pixels or less
+    under = white - starless.ravel()[where].astype(np.float64)
+    sound = np.isfinite(under) & (under != 0)
+    share[where[sound]] = stars.ravel()[where][sound] / under[sound]
+    return share.reshape(starless.shape)
 
 
 class Progress:
@@ -415,18 +420,52 @@ def lasting(seconds: float) -> str:
 
 
 def run_picture(
-    remover: Any, picture: Picture, settings: Settings, selection: Any,
+    remover: Any, picture: Picture, settings: Settings, selection: Any, outputs: Outputs,
     progress: Callable[[float], None], stop: threading.Event,
-) -> Any:  # fmt: skip
-    """Remove the stars from one picture; stops between tiles when `stop` is set."""
+) -> Result:  # fmt: skip
+    """Remove the stars from one picture, and write what is finished while the rest is computed.
+
+    Stops between tiles when `stop` is set.
+    """
+    from nox_runtime.controls import checked
+    from nox_runtime.overlap import ahead
+    from nox_runtime.stretch import choose, statistics
+
     progress(0.0)
-    done = None
-    for step, result in iter_removal(remover, picture, settings, selection):
-        if stop.is_set():
-            raise Cancelled
-        progress(step.done / step.total)
-        done = result
-    return done
+    values = picture.upright(picture.values)
+    if settings.wide and values.dtype.kind == "u":
+        values = (values / np.float64(np.iinfo(values.dtype).max)).astype(np.float32)
+    planes = values[None] if values.ndim == 2 else values
+    controls = checked(
+        planes.shape[1:], strength=settings.strength, max_size=settings.maxsize or None,
+        region=picture.region(selection) if selection else None,
+    )  # fmt: skip
+    stats = statistics(planes)
+    used, notes = choose(settings.stretch, stats), []  # type: Any, list[str]
+    starless = np.empty_like(planes)
+    result = Result(starless, remover.model.facts, used)
+    outputs.begin(picture, values, result, settings)
+
+    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        return planes[:, y0:y1, x0:x1]
+
+    steps = remover.iter_rows(read, planes.shape, used, stats, controls, notes)
+    changed, done = 0, 0
+    with contextlib.closing(ahead(steps)) as parts:
+        for step, rows in parts:
+            if stop.is_set():
+                raise Cancelled
+            if rows is not None:
+                starless[:, rows.start : rows.start + rows.starless.shape[1]] = rows.starless
+                changed += int(np.count_nonzero(rows.residual.any(axis=0)))
+                outputs.put(rows)
+            if step.done > done:
+                done = step.done
+                progress(done / step.total)
+    result.starless = picture.upright(starless.reshape(values.shape))
+    result.device, result.changed = remover.model.device, changed / planes[0].size
+    result.notes = (*remover.model.notes, *notes)
+    return result
 
 
 # ---------------------------------------------------------------------------
@@ -489,75 +528,138 @@ def _header(picture: Picture, tail: str, result: Any, what: str) -> Any:
     return header
 
 
+class Output:
+    """A FITS file under a name that is not yet its own; its pixels come in rows.
+
+    `like` has the type and the shape of its pixels, and nothing else of it is used.
+    """
+
+    def __init__(self, path: Path, like: np.ndarray, header: Any, flipped: bool) -> None:
+        from astropy.io import fits
+
+        if path.is_dir():
+            raise Problem(f"{path}: is a folder; move it away, or rename the image")
+        self.path, self.flipped = path, flipped
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self.shape, self.stored = (1, *like.shape)[-3:], like.dtype.newbyteorder(">")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # cards of others that are not quite standard
+            hdu = fits.PrimaryHDU(np.broadcast_to(np.zeros((), like.dtype), like.shape), header)
+            hdu.verify("silentfix+ignore")
+            text = hdu.header.tostring().encode("ascii", "replace")
+        self.start = len(text)
+        with self.said():
+            self.file = open(self.temporary, "wb")  # noqa: SIM115 - `close` does
+        try:
+            with self.said():
+                self.file.write(text)
+                _reserve(self.file, self.start + -(-like.nbytes // 2880) * 2880)
+        except BaseException:
+            self.abandon()
+            raise
+
+    @contextlib.contextmanager
+    def said(self) -> Iterator[None]:
+        """Say which file it is that cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise Problem(
+                f"{self.path}: cannot be written ({error.strerror or _one_line(error)}); free "
+                "some space, or choose another working directory"
+            ) from error
+
+    def put(self, start: int, rows: np.ndarray) -> None:
+        """Write rows (C, n, W), the first at row `start` as the picture's own file has them."""
+        _, height, width = self.shape
+        if self.flipped:
+            start, rows = height - start - rows.shape[1], rows[:, ::-1]
+        if rows.dtype == np.uint16:  # FITS has signed integers, and a BZERO
+            rows = rows ^ np.uint16(0x8000)
+        with self.said():
+            for c, plane in enumerate(rows):
+                self.file.seek(self.start + (c * height + start) * width * self.stored.itemsize)
+                self.file.write(np.ascontiguousarray(plane, self.stored).data)
+
+    def close(self) -> None:
+        with self.said():
+            self.file.close()
+
+    def abandon(self) -> None:
+        with contextlib.suppress(OSError):
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self.temporary.unlink()
+
+
+def _reserve(file: Any, length: int) -> None:
+    """Make room, so that a full disk is found before the work."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, length)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:  # else a file system that knows no such thing
+                raise
+    file.truncate(length)
+
+
 class Outputs:
     """Files that appear together, whole, or not at all."""
 
     def __init__(self, folder: str, ending: str) -> None:
         self.folder, self.ending = Path(folder), ending
-        self.made: list[tuple[Path, Path]] = []
+        self.made: dict[str, Output] = {}
 
     def path(self, kind: str, name: str) -> Path:
         return self.folder / f"{kind}_{name}{self.ending}"
 
-    def write(self, kind: str, picture: Picture, values: np.ndarray, header: Any) -> None:
-        """Write a file under a name that is not yet its own."""
-        import warnings
+    def begin(self, picture: Picture, values: np.ndarray, result: Result, use: Settings) -> None:
+        """Make the files that were asked for; `values` is what the network is shown."""
+        light = np.broadcast_to(np.float32(0), values.shape)
+        flat = light.reshape(-1, *light.shape[-2:])[0]
+        for kind, wanted, like, tail, what in (
+            ("starless", use.starless, values, "_Starless", "the stars are in the starmask_ file"),
+            ("starmask", use.starmask, light, "_StarMask",
+             "stars alone; starless and these recombine by screen blending"),
+            ("changes", use.changes, flat, "_Changes", "where the picture was changed, 0 to 1"),
+        ):  # fmt: skip
+            if wanted:
+                header = _header(picture, tail, result, what)
+                path = self.path(kind, picture.name)
+                self.made[kind] = Output(path, like, header, picture.top_down)
 
-        from astropy.io import fits
-
-        path = self.path(kind, picture.name)
-        if path.is_dir():
-            raise Problem(f"{path}: is a folder; move it away, or rename the image")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self.made.append((temporary, path))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # cards of others that are not quite standard
-                hdu = fits.PrimaryHDU(values, header)
-                with open(temporary, "wb") as file:
-                    hdu.writeto(file, output_verify="silentfix+ignore")
-        except OSError as error:
-            raise Problem(
-                f"{path}: cannot be written ({error.strerror or _one_line(error)}); free some "
-                "space, or choose another working directory"
-            ) from error
+    def put(self, rows: Any) -> None:
+        """Write what is finished."""
+        if "starless" in self.made:
+            self.made["starless"].put(rows.start, rows.starless)
+        if "starmask" in self.made:
+            self.made["starmask"].put(rows.start, descreened(rows.starless, rows.stars))
+        if "changes" in self.made:
+            light = np.abs(rows.residual).max(axis=0, keepdims=True)
+            self.made["changes"].put(rows.start, light)
 
     def finish(self) -> list[Path]:
         """Give the files their names; those of an earlier run are replaced, as Siril does."""
+        for output in self.made.values():
+            output.close()
         done: list[Path] = []
-        while self.made:
-            temporary, path = self.made[0]
+        for kind, output in list(self.made.items()):
             try:
-                os.replace(temporary, path)
+                os.replace(output.temporary, output.path)
             except OSError as error:
                 kept = "".join(f"; {other.name} was written" for other in done)
                 raise Problem(
-                    f"{path}: cannot be replaced ({error.strerror}); the image in Siril is as "
-                    f"it was{kept}"
+                    f"{output.path}: cannot be replaced ({error.strerror}); the image in Siril is "
+                    f"as it was{kept}"
                 ) from error
-            done.append(path)
-            del self.made[0]
+            done.append(output.path)
+            del self.made[kind]
         return done
 
     def abandon(self) -> None:
-        for temporary, _ in self.made:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        self.made = []
-
-
-def write_results(outputs: Outputs, picture: Picture, result: Any, settings: Settings) -> None:
-    """The files that were asked for, under names that are not yet their own."""
-    if settings.starless:
-        header = _header(picture, "_Starless", result, "the stars are in the starmask_ file")
-        outputs.write("starless", picture, result.starless, header)
-    if settings.starmask:
-        what = "stars alone; starless and these recombine by screen blending"
-        header = _header(picture, "_StarMask", result, what)
-        outputs.write("starmask", picture, descreened(result), header)
-    if settings.changes:
-        header = _header(picture, "_Changes", result, "where the picture was changed, 0 to 1")
-        outputs.write("changes", picture, result.mask, header)
+        for output in self.made.values():
+            output.abandon()
+        self.made = {}
 
 
 def _siril_values(values: np.ndarray) -> np.ndarray:
@@ -595,7 +697,7 @@ def replace_pixels(si: SirilInterface, result: Any, written: str) -> None:
 def process_image(
     si: SirilInterface, settings: Settings, progress: Progress, stop: threading.Event,
     remover: Any = None,
-) -> tuple[Picture, Any, list[Path]]:  # fmt: skip
+) -> tuple[Picture, Result, list[Path]]:  # fmt: skip
     """Remove the stars from the loaded image; the starless one takes its place.
 
     Until everything is computed and written, nothing that can be seen changes.
@@ -607,17 +709,17 @@ def process_image(
         raise Problem("nothing is selected; draw a selection in the image first")
     ending = si.get_siril_config("core", "extension") or ".fit"
     outputs = Outputs(si.get_siril_wd(), ending)
-    remover = remover or make_remover(settings)
+    model = loading(settings) if remover is None else None
     try:
         with si.image_lock():
             picture = loaded_picture(si)
+            remover = model.result() if model else remover
             if picture.mosaic:
                 si.log(
                     "nox: this is a raw colour mosaic; debayer it first, its stars are not "
                     "whole yet", LogColor.SALMON,
                 )  # fmt: skip
-            result = run_picture(remover, picture, settings, selection, progress, stop)
-            write_results(outputs, picture, result, settings)
+            result = run_picture(remover, picture, settings, selection, outputs, progress, stop)
             if stop.is_set():
                 raise Cancelled
             paths = outputs.finish()
@@ -685,8 +787,7 @@ def process_sequence(
             raise Problem(f"{path.name}: Siril cannot read it; {len(done)} files were written")
         picture = Picture.of(fit.data, str(path), fit.header, getattr(fit, "history", None))
         try:
-            result = run_picture(remover, picture, settings, selection, share, stop)
-            write_results(outputs, picture, result, settings)
+            run_picture(remover, picture, settings, selection, outputs, share, stop)
             done += outputs.finish()
         except Cancelled as cancelled:
             raise Cancelled(f"{k} of {len(files)} frames are done") from cancelled
@@ -712,11 +813,10 @@ def _make_sequences(si: SirilInterface, first: Path, settings: Settings) -> None
 def report(result: Any, seconds: float) -> str:
     """What was done, for the log."""
     facts = result.model
-    changed = float(np.count_nonzero(result.mask)) / result.mask.size
     return (
         f"nox: stars removed in {lasting(seconds)} by {facts.name} {facts.version} on "
         f"{result.device}; stretch {result.stretch.kind} ({result.stretch.reason}), "
-        f"{changed:.1%} of the pixels changed"
+        f"{result.changed:.1%} of the pixels changed"
     )
 
 
@@ -1435,6 +1535,7 @@ def run_window(si: SirilInterface, stop: threading.Event) -> None:
         install(missing)
         si.reset_progress()
     need_runtime(si, False)
+    import_runtime()
     qt = import_qt()
     app = qt.widgets.QApplication.instance() or qt.widgets.QApplication([TITLE])
     dress(qt, app, si.get_siril_config("gui", "theme"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib.util
 import json
 import os
@@ -219,6 +220,43 @@ def test_a_folder_that_cannot_be_written_is_named(session: Session) -> None:
     assert not list(session.siril.folder.glob("*.part"))
 
 
+def test_a_full_disk_is_found_before_the_work(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int, start: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(session.nox.os, "posix_fallocate", full)
+    said = session.command()
+    assert said is not None
+    assert "starless_m42.fit: cannot be written (No space left on device)" in said
+    assert [share for share, text in session.siril.progress if text] == [0.0]
+    assert session.siril.done == []
+    assert not list(session.siril.folder.glob("*m42*"))
+    assert not list(session.siril.folder.glob(".*.part"))
+
+
+def test_a_disk_that_fails_during_the_work_leaves_no_file(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = session.nox.Output.put
+
+    def fails(output: Any, start: int, rows: np.ndarray) -> None:
+        begun(output, start, rows)
+        if start and "starmask" in output.path.name:
+            output.file.close()
+            output.file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+            begun(output, start, rows)
+
+    monkeypatch.setattr(session.nox.Output, "put", fails)
+    said = session.command()
+    assert said is not None
+    assert "starmask_m42.fit: cannot be written (No space left on device)" in said
+    assert session.siril.done == []
+    assert not list(session.siril.folder.glob("*m42*"))
+    assert not list(session.siril.folder.glob(".*.part"))
+
+
 def test_without_an_image_nothing_is_read(session: Session) -> None:
     session.siril.values = None
     said = session.command("-stretch")
@@ -260,13 +298,38 @@ def test_8_bit_images_keep_their_range(session: Session) -> None:
     assert fits.getdata(session.siril.folder / "starless_m42.fit").dtype == np.uint8
 
 
-def test_rasters_are_shown_to_the_network_as_their_files_have_them(session: Session) -> None:
-    before = session.siril.values
-    assert before is not None
-    session.siril.filename = "m42.PNG"
-    assert session.command() is None
-    expected = StarRemover(StandIn(), tile=128).remove(before[:, ::-1]).starless[:, ::-1]
-    assert np.array_equal(session.siril.values, expected)
+@pytest.mark.parametrize("kind", ["f4", "u2", "u1"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["m42.fit", "m42.PNG"])  # Siril turns the latter over
+def test_every_file_has_the_picture_as_siril_has_it(
+    session: Session, kind: str, channels: int, name: str
+) -> None:
+    sky = starry(channels=channels)
+    white = 1.0 if kind == "f4" else np.iinfo(kind).max
+    before = np.ascontiguousarray(np.rint(sky * white) if white > 1 else sky, kind)
+    before = before if channels == 3 else before[0]
+    session.siril.values = before.astype("u2" if kind == "u1" else kind)
+    session.siril.bitpix = 8 if kind == "u1" else -32
+    session.siril.filename = name
+    assert session.command("-changes") is None
+    shown = before[..., ::-1, :] if name.endswith("PNG") else before
+    expected = StarRemover(StandIn(), tile=128).remove(shown)
+    made = {
+        what: fits.getdata(session.siril.folder / f"{what}_m42.fit")
+        for what in ("starless", "starmask", "changes")
+    }
+    if name.endswith("PNG"):
+        made = {what: values[..., ::-1, :] for what, values in made.items()}
+    assert made["starless"].dtype.newbyteorder("=") == before.dtype
+    assert np.array_equal(made["starless"], expected.starless)
+    assert np.array_equal(made["changes"], expected.mask)
+    assert np.array_equal(
+        fits.getdata(session.siril.folder / "starless_m42.fit"), session.siril.values
+    )
+    a, b = made["starless"] / white, made["starmask"].astype(float)
+    assert np.abs(1 - (1 - a) * (1 - b) - shown / white).max() < 1e-6
+    share = np.count_nonzero(expected.mask) / expected.mask.size
+    assert any(f"{share:.1%} of the pixels changed" in line for line in session.siril.messages)
 
 
 @pytest.mark.parametrize("name", ["m42.fit", "m42.tif"])
@@ -392,11 +455,6 @@ def test_settings_are_remembered_but_not_what_belongs_to_one_image(session: Sess
     assert nox.recall(session.si) == nox.Settings()
 
 
-class _Result:
-    def __init__(self, starless: np.ndarray, stars: np.ndarray) -> None:
-        self.starless, self.stars = starless, stars
-
-
 _pixels = arrays.arrays(np.float32, (4, 5), elements=st.floats(-0.5, 1.5, width=32))
 
 
@@ -406,7 +464,7 @@ def test_descreened_stars_recombine_also_over_1_and_where_it_became_brighter(
     nox: ModuleType, picture: np.ndarray, starless: np.ndarray
 ) -> None:
     starless = np.where(np.abs(1 - starless) < 0.01, np.float32(0.5), starless)
-    stars = nox.descreened(_Result(starless, picture - starless)).astype(float)
+    stars = nox.descreened(starless, picture - starless).astype(float)
     again = 1 - (1 - starless.astype(float)) * (1 - stars)
     assert np.abs(again - picture).max() < 1e-6
 
@@ -420,7 +478,7 @@ def test_descreened_stars_of_integers_recombine_exactly(
     nox: ModuleType, picture: np.ndarray, taken: np.ndarray
 ) -> None:
     starless = (picture * (1 - taken.astype(float))).astype(np.uint16)
-    stars = nox.descreened(_Result(starless, picture - starless)).astype(float)
+    stars = nox.descreened(starless, picture - starless).astype(float)
     again = 65535 - (65535 - starless.astype(float)) * (1 - stars)
     assert np.array_equal(np.rint(again), picture)
 
@@ -428,7 +486,7 @@ def test_descreened_stars_of_integers_recombine_exactly(
 def test_nan_have_no_stars(nox: ModuleType) -> None:
     starless = np.array([np.nan, 1.0, 0.5], np.float32)
     stars = np.array([0.0, 0.0, 0.0], np.float32)
-    assert np.array_equal(nox.descreened(_Result(starless, stars)), [0, 0, 0])
+    assert np.array_equal(nox.descreened(starless, stars), [0, 0, 0])
 
 
 def test_previews_are_upright_and_small(nox: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
