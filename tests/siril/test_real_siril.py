@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from conftest import starry
 from PIL import Image
-from siril.real_siril import SCRIPT, RealSiril, script_process, waited
+from siril.real_siril import SCRIPT, RealSiril, script_process, sockets, waited
 
 from nox_runtime import StarRemover
 from nox_runtime.cli import main
@@ -238,6 +238,8 @@ def test_a_stopped_run_leaves_nothing_behind(siril: RealSiril, tmp_path: Path) -
 
 
 def test_help_lists_the_options_in_the_log(siril: RealSiril, tmp_path: Path) -> None:
+    before = sockets()
     log = siril.run([f"{STAR_REMOVAL} -help"], tmp_path)
+    assert sockets() <= before  # none of those that Siril leaves
     for flag in ("-stretch", "-nostarmask, -nomask", "-sequence", "-selection"):
         assert any(line.strip().startswith(flag) for line in log)
