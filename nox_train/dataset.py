@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -204,6 +206,7 @@ def be_nice() -> None:
 def _open_bank(folder: str, opener: Callable[[Path], Scenes]) -> None:
     global _bank
     be_nice()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training
     _bank = opener(Path(folder))
 
 
@@ -228,11 +231,18 @@ def stream(
     `opener` turns the folder into what scenes are drawn from, in each process.
     """
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=_open_bank, initargs=(str(folder), opener)) as pool:
+    with context.Pool(workers, _open_bank, (str(folder), opener)) as pool:
         waiting: deque = deque()
         index = start
-        while True:
-            while len(waiting) < ahead:
-                waiting.append(pool.apply_async(_make_batch, ((seed, index, count, size),)))
-                index += 1
-            yield waiting.popleft().get()
+        try:
+            while True:
+                while len(waiting) < ahead:
+                    waiting.append(pool.apply_async(_make_batch, ((seed, index, count, size),)))
+                    index += 1
+                yield waiting.popleft().get()
+        finally:
+            # The workers are killed next; were one just handing over a batch, the pool
+            # would wait for the rest of it for ever.
+            until = time.monotonic() + 60
+            for job in waiting:
+                job.wait(max(0.0, until - time.monotonic()))
