@@ -11,7 +11,7 @@ import json
 import os
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from nox_train.plans import GeneratorPlan
 
 #: Key of the network's plan in the metadata of an exported model.
 PLAN_KEY = "nox_train.plan"
+_TRAINING_KEY = "nox.training"
+_KINDS = ("weights", "raw", "optimizer", "judge", "judge_optimizer")
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Checkpoint:
     """What a checkpoint file says.
 
     ``weights`` are those to use (the moving average), ``raw`` those being trained;
+    ``judge`` and ``judge_optimizer`` are the discriminator's, where there is one;
     ``progress`` holds step, seconds, seed and whatever else the loop needs.
     """
 
@@ -38,13 +41,28 @@ class Checkpoint:
     weights: list[np.ndarray]
     raw: list[np.ndarray]
     optimizer: list[np.ndarray]
+    judge: list[np.ndarray] = field(default_factory=list)
+    judge_optimizer: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def told(self) -> str:
+        """One line on the trainings behind the weights, the earliest first."""
+        p = self.progress
+        own = (
+            f"{p.get('step', 0)} steps in {p.get('seconds', 0) / 60:.0f} minutes on "
+            f"{p.get('data', 'synthetic stars')}, {p.get('summary', 'nox-train')}"
+        )
+        before = str(p.get("history", ""))
+        if not before:
+            return own
+        return f"{before}; then {own}" if p.get("step") else before
 
     def save(self, path: Path) -> None:
-        """Write atomically; ``raw`` and ``optimizer`` may be empty in a released file."""
+        """Write atomically; all but ``weights`` may be empty in a released file."""
         path = Path(path)
         arrays = {
             f"{kind}_{i:03d}": value
-            for kind in ("weights", "raw", "optimizer")
+            for kind in _KINDS
             for i, value in enumerate(getattr(self, kind))
         }
         facts = json.dumps({"plan": self.plan.as_dict(), "progress": self.progress})
@@ -67,10 +85,7 @@ class Checkpoint:
         try:
             with np.load(path, allow_pickle=False) as file:
                 facts = json.loads(str(file["facts"]))
-                kinds = {
-                    kind: [file[k] for k in sorted(file.files) if k.startswith(kind + "_")]
-                    for kind in ("weights", "raw", "optimizer")
-                }
+                kinds = {kind: _numbered(file, kind) for kind in _KINDS}
             plan = GeneratorPlan.from_dict(facts["plan"])
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
             if isinstance(error, FileNotFoundError):
@@ -91,28 +106,52 @@ class Checkpoint:
             The model does not say what network it is.
         """
         import onnx
+        from google.protobuf import message
 
-        exported = onnx.load(str(path))
+        try:
+            exported = onnx.load(str(path))
+        except message.DecodeError as error:
+            raise ValueError(
+                f"{path}: not an ONNX model ({error}); give one that nox-export wrote"
+            ) from error
         facts = {p.key: p.value for p in exported.metadata_props}
         if PLAN_KEY not in facts:
             raise ValueError(
                 f"{path}: does not say what network it is; give a model that nox-export wrote"
             )
         plan = GeneratorPlan.from_dict(json.loads(facts[PLAN_KEY]))
+        if plan.architecture != "residual":
+            raise ValueError(
+                f"{path}: weights of the architecture {plan.architecture!r} are not read back; "
+                "give the best.npz that it was exported from"
+            )
         stored = {t.name: onnx.numpy_helper.to_array(t) for t in exported.graph.initializer}
         convolutions = [n for n in exported.graph.node if n.op_type == "Conv"]
         model = build_generator(plan)
         for layer in (x for x in model.layers if x.get_weights()):
             named = re.compile(rf"/{layer.name}(_\d+)?/")
             node = next(n for n in convolutions if named.search(n.name))
-            kernel, *rest = (stored[name] for name in node.input[1:])
+            kernel, *rest = (stored[name].astype(np.float32) for name in node.input[1:])
             # A bias of zeros is left out of the graph.
             bias = rest[0] if rest else np.zeros(kernel.shape[0], np.float32)
             layer.set_weights([kernel.transpose(2, 3, 1, 0), bias])
-        return cls(plan, {"step": 0}, model.get_weights(), [], [])
+        progress = {"step": 0, "history": json.loads(facts.get(_TRAINING_KEY, '""'))}
+        return cls(plan, progress, model.get_weights(), [], [])
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """`load`, or `from_onnx` for an exported model."""
+        return cls.from_onnx(path) if Path(path).suffix == ".onnx" else cls.load(path)
 
     def build(self) -> keras.Model:
         """The generator with the averaged weights, ready for use."""
         model = build_generator(self.plan)
         model.set_weights([w.astype(np.float32) for w in self.weights])
         return model
+
+
+def _numbered(file: Any, kind: str) -> list[np.ndarray]:
+    """The arrays ``<kind>_<number>`` of an ``.npz``, in order."""
+    parts = ((k.rpartition("_"), k) for k in file.files)
+    found = sorted((int(number), k) for (name, _, number), k in parts if name == kind)
+    return [file[k] for _, k in found]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from nox_train import fit_command
 from nox_train.plans import BankPlan
 
 
@@ -18,62 +20,14 @@ def _quiet_tensorflow() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
-def _fit(args: argparse.Namespace) -> int:
-    _quiet_tensorflow()
-    from nox_train.presets import PRESETS
-    from nox_train.training import Trainer
-
-    plan = PRESETS[args.preset][1]
-    network = replace(plan.network, head=args.head) if args.head else plan.network
-    bank = replace(plan.bank, pictures=args.backgrounds or "")
-    held_out = replace(plan.held_out, pictures=args.backgrounds or "")
-    changes = {
-        name: getattr(args, name)
-        for name in ("minutes", "steps", "rate", "batch", "size", "seed", "workers", "precision")
-        if getattr(args, name) is not None
-    }
-    plan = replace(plan, network=network, bank=bank, held_out=held_out, **changes)
-    best = Trainer(args.output, plan, args.start_from).run()
-    print(best)
-    return 0
-
-
 def _parser() -> argparse.ArgumentParser:
-    from nox_train.presets import PRESETS
-
     parser = argparse.ArgumentParser(
         prog="nox-train",
         description="Train a star-removal network on synthetic star fields.",
         epilog="Example: nox-train fit --preset small -o runs/first",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    described = "\n".join(f"  {name}: {text}" for name, (text, _) in PRESETS.items())
-    fit = commands.add_parser(
-        "fit",
-        help="train a network, or go on with one",
-        description="Train a network. Given the folder of an earlier training, go on with it.",
-        epilog=f"presets:\n{described}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    fit.add_argument("-o", "--output", type=Path, required=True, help="folder of the training")
-    fit.add_argument("--preset", choices=PRESETS, default="small")
-    fit.add_argument("--backgrounds", metavar="FOLDER", help="star-free pictures (default: none)")
-    fit.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="CHECKPOINT|MODEL.onnx",
-        help="first weights, for instance those of the model that nox ships",
-    )
-    fit.add_argument("--head", choices=("subtract", "compose"))
-    fit.add_argument("--minutes", type=float, help="length of the training")
-    fit.add_argument("--steps", type=int, help="length of the training, instead of --minutes")
-    fit.add_argument("--rate", type=float, help="highest learning rate")
-    fit.add_argument("--batch", type=int, help="patches a step")
-    fit.add_argument("--size", type=int, help="side of a patch, in pixels")
-    fit.add_argument("--seed", type=int)
-    fit.add_argument("--workers", type=int, help="processes that make scenes")
-    fit.add_argument("--precision", choices=("float32", "bfloat16"), help="bfloat16 for GPUs")
-    fit.set_defaults(run=_fit)
+    fit_command.add_parsers(commands)
     _dataset_parser(commands)
     sample = commands.add_parser("sample", help="write the sample picture that nox ships")
     sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fits.fz")
@@ -192,6 +146,25 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
+def _export(args: argparse.Namespace) -> dict[str, Any]:
+    import tempfile
+
+    from nox_train.export import export, export_half
+
+    if not args.checkpoint.exists():
+        raise FileNotFoundError(f"{args.checkpoint}: no such checkpoint; check the name")
+    name = args.name or args.output.stem.removesuffix("-fp16")
+    about = {"version": args.model_version, "licence": args.licence, "history": args.history}
+    if not args.fp16:
+        return export(args.checkpoint, args.output, name=name, **about)
+    if args.checkpoint.suffix == ".onnx":
+        return export_half(args.checkpoint, args.output)
+    with tempfile.TemporaryDirectory() as scratch:
+        single = Path(scratch) / "single.onnx"
+        export(args.checkpoint, single, name=name, **about)
+        return export_half(single, args.output)
+
+
 def export_main(argv: list[str] | None = None) -> int:
     """Run `nox-export`; return its exit code."""
     _quiet_tensorflow()
@@ -200,8 +173,15 @@ def export_main(argv: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     onnx = commands.add_parser("onnx", help="write an ONNX file, checked against Keras")
-    onnx.add_argument("checkpoint", type=Path, help="best.npz or latest.npz of a training")
+    onnx.add_argument(
+        "checkpoint", type=Path,
+        help="best.npz or latest.npz of a training; with --fp16 also an exported model",
+    )  # fmt: skip
     onnx.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.onnx")
+    onnx.add_argument(
+        "--fp16", action="store_true",
+        help="half precision for GPUs; name it like the single one: NAME-fp16.onnx",
+    )  # fmt: skip
     onnx.add_argument("--name", help="name of the model (default: that of the output)")
     onnx.add_argument("--model-version", default="0.1.0", metavar="VERSION")
     onnx.add_argument("--licence", default="MIT", help="SPDX expression (default: MIT)")
@@ -211,14 +191,7 @@ def export_main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     args = parser.parse_args(argv)
     try:
-        from nox_train.export import export
-
-        if not args.checkpoint.exists():
-            raise FileNotFoundError(f"{args.checkpoint}: no such checkpoint; check the name")
-        facts = export(
-            args.checkpoint, args.output, name=args.name or args.output.stem,
-            version=args.model_version, licence=args.licence, history=args.history,
-        )  # fmt: skip
+        facts = _export(args)
     except ImportError as error:
         return _missing(error)
     except (ValueError, OSError) as error:

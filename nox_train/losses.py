@@ -1,29 +1,59 @@
-"""What a generator is trained to make small."""
+"""What a generator, and the discriminator against it, are trained to make small.
+
+Written in `keras.ops` alone, for every Keras backend.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import keras
 from keras import KerasTensor, ops
+
+from nox_train.plans import LossPlan
+
+#: Light of stars, in the display range, above which a pixel belongs to a star.
+_STAR = 0.004
+#: Errors well below this count as squares in the Charbonnier loss.
+_ROUND = 1e-3
+_SCALES = (2, 4)
 
 
 def _differences(x: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
     return x[:, 1:, :, :] - x[:, :-1, :, :], x[:, :, 1:, :] - x[:, :, :-1, :]
 
 
-#: Light of stars, in the display range, above which a pixel belongs to a star.
-_STAR = 0.004
+def _size(error: KerasTensor, kind: str) -> KerasTensor:
+    if kind == "charbonnier":
+        return ops.sqrt(ops.square(error) + _ROUND**2) - _ROUND
+    return ops.abs(error)
+
+
+def answer(
+    picture: KerasTensor, target: KerasTensor, made: KerasTensor, raw: KerasTensor
+) -> KerasTensor:
+    """The output that is judged: before the head's clipping where there are stars.
+
+    A network that has once settled on removing nothing gets no gradient through the
+    clipping and stays there for ever.
+    """
+    light = ops.max(ops.abs(picture - target), axis=-1, keepdims=True)
+    return ops.where(light > _STAR, raw, made)
 
 
 def regression(
-    picture: KerasTensor, target: KerasTensor, made: KerasTensor, raw: KerasTensor
+    picture: KerasTensor,
+    target: KerasTensor,
+    made: KerasTensor,
+    raw: KerasTensor,
+    plan: LossPlan | None = None,
 ) -> KerasTensor:
-    """Absolute error plus that of the gradients, weighted towards stars.
+    """Error of the pixels plus that of the gradients, weighted towards stars.
 
-    The weight ``1 + 6 sqrt(light)`` lifts faint stars out of a loss that empty sky
-    would rule.  The light is that of the stars or that which was taken, whichever is
-    more: were it the stars' alone, a galaxy taken away would cost a seventh of a star
-    left, and what could be either would always go.  Where there are stars the error
-    is that of the picture before the head's clipping: a network that has once settled
-    on removing nothing gets no gradient through the clipping and stays there for ever.
+    The weight ``1 + star_weight sqrt(light)`` lifts faint stars out of a loss that
+    empty sky would rule.  The light is that of the stars or that which was taken,
+    whichever is more: were it the stars' alone, a galaxy taken away would cost a
+    seventh of a star left, and what could be either would always go.
 
     Parameters
     ----------
@@ -31,16 +61,111 @@ def regression(
         With stars and without.
     made, raw : tensor, shape (batch, H, W, C)
         The outputs of ``build_generator(plan, with_raw=True)``.
+    plan : LossPlan, optional
+        By default ``LossPlan()``.
 
     Returns
     -------
     tensor, scalar
     """
+    plan = plan or LossPlan()
     light = ops.max(ops.abs(picture - target), axis=-1, keepdims=True)
     taken = ops.max(ops.abs(picture - ops.stop_gradient(made)), axis=-1, keepdims=True)
-    weight = 1.0 + 6.0 * ops.sqrt(ops.maximum(light, taken))
-    error = ops.where(light > _STAR, raw, made) - target
-    loss = ops.mean(weight * ops.abs(error))
-    dy, dx = _differences(error)
-    edges = ops.mean(weight[:, 1:] * ops.abs(dy)) + ops.mean(weight[:, :, 1:] * ops.abs(dx))
-    return loss + 0.5 * edges
+    weight = 1.0 + plan.star_weight * ops.sqrt(ops.maximum(light, taken))
+    error = answer(picture, target, made, raw) - target
+    loss = ops.mean(weight * _size(error, plan.kind))
+    if plan.gradient:
+        dy, dx = (_size(d, plan.kind) for d in _differences(error))
+        edges = ops.mean(weight[:, 1:] * dy) + ops.mean(weight[:, :, 1:] * dx)
+        loss = loss + plan.gradient * edges
+    if plan.multi_scale:
+        loss = loss + plan.multi_scale * _coarse(error, weight, plan.kind)
+    return loss
+
+
+def _coarse(error: KerasTensor, weight: KerasTensor, kind: str) -> KerasTensor:
+    """Errors of the pictures averaged over squares: what noise hides in single pixels."""
+    total = 0.0
+    for side in _SCALES:
+        few = ops.average_pool(error, side, side, padding="valid")
+        about = ops.average_pool(weight, side, side, padding="valid")
+        total = total + ops.mean(about * _size(few, kind))
+    return total
+
+
+def adversarial(
+    verdict_made: KerasTensor, verdict_target: KerasTensor, kind: str
+) -> tuple[KerasTensor, KerasTensor]:
+    """The generator's and the discriminator's side of the adversarial loss.
+
+    Parameters
+    ----------
+    verdict_made, verdict_target : tensor, shape (batch, h, w, 1)
+        Logits for the generator's output and for the target.
+    kind : {'hinge', 'relativistic', 'classic'}
+        Lim & Ye 2017; Jolicoeur-Martineau 2018, each target against the output of its
+        own scene; Goodfellow et al. 2014 in the form that does not saturate.
+    """
+    if kind == "hinge":
+        judge = ops.mean(ops.relu(1.0 - verdict_target)) + ops.mean(ops.relu(1.0 + verdict_made))
+        return -ops.mean(verdict_made), judge
+    if kind == "relativistic":
+        ahead = verdict_target - verdict_made
+        return ops.mean(ops.softplus(ahead)), ops.mean(ops.softplus(-ahead))
+    judge = ops.mean(ops.softplus(-verdict_target)) + ops.mean(ops.softplus(verdict_made))
+    return ops.mean(ops.softplus(-verdict_made)), judge
+
+
+def perceptual(
+    features_made: Sequence[KerasTensor],
+    features_target: Sequence[KerasTensor],
+    weights: Sequence[float] = (),
+) -> KerasTensor:
+    """Weighted sum of the mean absolute distances of feature maps."""
+    total = 0.0
+    for k, (a, b) in enumerate(zip(features_made, features_target, strict=True)):
+        weight = weights[k] if k < len(weights) else 1.0 * (not weights)
+        if weight:
+            distance = ops.abs(ops.cast(a, "float32") - ops.cast(b, "float32"))
+            total = total + weight * ops.mean(distance)
+    return total
+
+
+class Regression:
+    """Stage 1: the generator alone."""
+
+    def __init__(self, generator: keras.Model, plan: LossPlan) -> None:
+        self.generator, self.plan = generator, plan
+
+    def __call__(self, picture: KerasTensor, target: KerasTensor) -> tuple[KerasTensor, ...]:
+        """The loss of each player, here one."""
+        made, raw = self.generator(picture, training=True)
+        return (regression(picture, target, made, raw, self.plan),)
+
+
+class Adversarial:
+    """Stage 2: regression, the discriminator's verdict and its features' distance."""
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        plan: LossPlan,
+        feature_weights: Sequence[float] = (),
+    ) -> None:
+        self.generator, self.discriminator = generator, discriminator
+        self.plan, self.feature_weights = plan, feature_weights
+
+    def __call__(self, picture: KerasTensor, target: KerasTensor) -> tuple[KerasTensor, ...]:
+        """The generator's loss and the discriminator's."""
+        made, raw = self.generator(picture, training=True)
+        shown = answer(picture, target, made, raw)
+        verdict_made, *features_made = self.discriminator([picture, shown], training=True)
+        verdict_target, *features_target = self.discriminator([picture, target], training=True)
+        for_generator, for_judge = adversarial(verdict_made, verdict_target, self.plan.adversary)
+        loss = regression(picture, target, made, raw, self.plan)
+        loss = loss + self.plan.adversarial * for_generator
+        if self.plan.perceptual:
+            distance = perceptual(features_made, features_target, self.feature_weights)
+            loss = loss + self.plan.perceptual * distance
+        return loss, for_judge

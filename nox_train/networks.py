@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from nox_train import original
 from nox_train.plans import GeneratorPlan
 
 
@@ -20,18 +21,28 @@ def _block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
 
 
 def build_generator(plan: GeneratorPlan, *, with_raw: bool = False) -> keras.Model:
-    """Residual U-Net of plain 3x3 convolutions on pixel-unshuffled input.
+    """Build the generator of a plan.
 
     With ``with_raw`` the model has a second output for the loss: the starless
     picture before the head's last clipping, whose gradient never dies.
 
     Input and output are (batch, H, W, channels), float32, display range 0 to 1; H
     and W are multiples of `GeneratorPlan.multiple`.
+    """
+    picture = keras.Input((None, None, plan.channels), name="picture")
+    outputs = original.generator_outputs if plan.architecture == "original" else _residual_unet
+    made, raw = outputs(picture, plan)
+    return keras.Model(picture, [made, raw] if with_raw else made, name="nox")
+
+
+def _residual_unet(
+    picture: keras.KerasTensor, plan: GeneratorPlan
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Residual U-Net of plain 3x3 convolutions on pixel-unshuffled input.
 
     After U-Net (Ronneberger et al. 2015) with the fused inverted bottleneck of
     EfficientNetV2 (Tan & Le 2021), pixel (un)shuffle after Shi et al. 2016.
     """
-    picture = keras.Input((None, None, plan.channels), name="picture")
     x = ops.space_to_depth(picture, plan.unshuffle)
     x = layers.Conv2D(plan.widths[0], 3, padding="same", name="stem")(x)
     skips = []
@@ -47,8 +58,7 @@ def build_generator(plan: GeneratorPlan, *, with_raw: bool = False) -> keras.Mod
         x = ops.depth_to_space(x, 2)
         x = layers.Add(name=f"join{level}")([x, skips[level]])
         x = _block(x, width, f"up{level}")
-    made, raw = _head(picture, x, plan)
-    return keras.Model(picture, [made, raw] if with_raw else made, name="nox")
+    return _head(picture, x, plan)
 
 
 def _head(

@@ -2,28 +2,102 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from nox_train.plans import BankPlan, GeneratorPlan, TrainingPlan
+from nox_train.plans import BankPlan, DiscriminatorPlan, GeneratorPlan, LossPlan, TrainingPlan
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A training of one or more phases, each from the best weights of the one before."""
+
+    description: str
+    phases: tuple[TrainingPlan, ...]
+
+
+def with_budget(
+    phases: Sequence[TrainingPlan], *, minutes: float | None = None, steps: int | None = None
+) -> tuple[TrainingPlan, ...]:
+    """Share out minutes or steps as the phases' own lengths do; None leaves those."""
+    if minutes is None and steps is None:
+        return tuple(phases)
+    if minutes is not None and all(p.steps for p in phases):
+        lengths = [float(p.steps * p.batch * (p.sizes or (p.size,))[0] ** 2) for p in phases]
+    else:
+        lengths = [float(p.steps or p.minutes) for p in phases]
+    shares = [length / sum(lengths) for length in lengths]
+    if steps is not None:
+        return tuple(
+            replace(p, steps=max(1, round(s * steps))) for p, s in zip(phases, shares, strict=True)
+        )
+    assert minutes is not None
+    return tuple(
+        replace(p, steps=0, minutes=s * minutes) for p, s in zip(phases, shares, strict=True)
+    )
+
 
 _TINY_BANK = BankPlan(fields=4, field_size=512, backgrounds=8, background_size=256)
+_SECOND = TrainingPlan(batch=4, size=256, rate=5e-4, steps=3500)
 
-PRESETS: dict[str, tuple[str, TrainingPlan]] = {
-    "smoke": (
+#: The original nox's loss, 0.1 adversarial + 0.1 p1 + 10 (p2 + ... + p8) + 100 L1 on values
+#: of -1 to 1, over 200: an L1 of 0 to 1 is half of that of -1 to 1.
+_ORIGINAL_LOSS = LossPlan(
+    star_weight=0.0, gradient=0.0, adversarial=0.0005, perceptual=0.05, adversary="classic"
+)
+
+PRESETS: dict[str, Preset] = {
+    "smoke": Preset(
         "half a minute, to see that everything works; the model is useless",
-        TrainingPlan(
-            network=GeneratorPlan(widths=(8, 12, 16), bottom_blocks=1),
-            bank=_TINY_BANK,
-            held_out=replace(_TINY_BANK, held_out=True),
-            batch=4, size=96, minutes=0.5, validate_every=0.2, checkpoint_every=0.1,
+        (
+            TrainingPlan(
+                network=GeneratorPlan(widths=(8, 12, 16), bottom_blocks=1),
+                bank=_TINY_BANK,
+                held_out=replace(_TINY_BANK, held_out=True),
+                batch=4, size=96, minutes=0.5, validate_every=0.2, checkpoint_every=0.1,
+            ),
         ),
     ),
-    "small": (
+    "small": Preset(
         "an hour on two cores, a network of 2.5 M parameters",
-        TrainingPlan(network=GeneratorPlan(widths=(24, 48, 96, 144, 144)), minutes=60),
+        (TrainingPlan(network=GeneratorPlan(widths=(24, 48, 96, 144, 144)), minutes=60),),
     ),
-    "standard": (
+    "standard": Preset(
         "90 minutes on two cores, a network of 4.4 M parameters",
-        TrainingPlan(minutes=90),
+        (TrainingPlan(minutes=90),),
+    ),
+    "shipped": Preset(
+        "the phases of the model that nox ships, in steps: 2 h 24 min on two cores",
+        (
+            TrainingPlan(steps=8339),
+            _SECOND,
+            replace(_SECOND, steps=2000),
+        ),
+    ),
+    "original": Preset(
+        "the original nox's networks (54 M parameters), loss and rates; for GPUs",
+        (
+            TrainingPlan(
+                network=GeneratorPlan(
+                    widths=(64, 128, 256, 512, 512, 512, 512, 512), bottom_blocks=0, unshuffle=1,
+                    architecture="original",
+                ),
+                loss=_ORIGINAL_LOSS,
+                discriminator=DiscriminatorPlan(
+                    widths=(32, 64, 64, 128, 128, 256, 256, 256, 8),
+                    feature_weights=(0.01, 1, 1, 1, 1, 1, 1, 1),
+                    architecture="original",
+                ),
+                batch=6, size=512, rate=1e-4, minutes=90,
+            ),
+        ),
     ),
 }  # fmt: skip
+
+#: Of `nox-train finetune`: a few minutes with small steps, scenes made in half a minute.
+FINETUNE = TrainingPlan(
+    bank=BankPlan(fields=32, backgrounds=48),
+    held_out=BankPlan(fields=8, backgrounds=24, held_out=True),
+    batch=4, size=192, minutes=5, rate=2e-4, warm_up=50, average=0.99,
+    validate_every=1.0, checkpoint_every=1.0,
+)  # fmt: skip

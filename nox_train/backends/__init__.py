@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Protocol
 
@@ -11,29 +11,32 @@ import numpy as np
 
 BACKENDS = ("tensorflow", "torch", "jax")
 
+#: A model that is trained, and its optimizer, built for the model's trainable variables.
+Player = tuple[keras.Model, keras.Optimizer]
+
 
 class Step(Protocol):
-    """One update of the weights."""
+    """One update of the weights of all players, each towards its own loss."""
 
-    def __call__(self, picture: np.ndarray, target: np.ndarray) -> float:
-        """Train on a batch, (N, H, W, C) float32 each; return the loss."""
+    def __call__(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
+        """Train on a batch, (N, H, W, C) float32 each; return the loss of each player."""
         ...
 
     def sync(self) -> None:
-        """Bring model and optimizer up to date, before they are looked at or saved."""
+        """Bring models and optimizers up to date, before they are looked at or saved."""
         ...
 
 
-def make_step(model: keras.Model, optimizer: keras.Optimizer, loss: Callable) -> Step:
+def make_step(players: Sequence[Player], measure: Callable) -> Step:
     """Compile the update for the Keras backend in use.
 
     Parameters
     ----------
-    model : keras.Model
-    optimizer : keras.Optimizer
-        Built for the model's trainable variables.
-    loss : callable
-        Takes ``(picture, target, *outputs of the model)``, in `keras.ops`.
+    players : sequence of (keras.Model, keras.Optimizer)
+        The generator, and in the adversarial stage the discriminator.
+    measure : callable
+        Takes ``(picture, target)``, runs the models and returns the loss of each player,
+        in `keras.ops`; see `nox_train.losses`.
 
     Raises
     ------
@@ -45,5 +48,5 @@ def make_step(model: keras.Model, optimizer: keras.Optimizer, loss: Callable) ->
         raise NotImplementedError(
             f"the Keras backend is {backend!r}; set KERAS_BACKEND to one of {', '.join(BACKENDS)}"
         )
-    made: Step = import_module(f"nox_train.backends.{backend}").Step(model, optimizer, loss)
+    made: Step = import_module(f"nox_train.backends.{backend}").Step(players, measure)
     return made

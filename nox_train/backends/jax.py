@@ -2,56 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import keras
 import numpy as np
 
+from nox_train.backends import Player
+
 
 class Step:
     """See `nox_train.backends.Step`."""
 
-    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, loss: Callable) -> None:
-        self._model, self._optimizer = model, optimizer
-        self._state: tuple[list[Any], list[Any]] | None = None
-        trained = model.trainable_variables
+    def __init__(self, players: Sequence[Player], measure: Callable) -> None:
+        self._players = players
+        #: For each player the values of its weights and of its optimizer's variables.
+        self._state: list[tuple[list[Any], list[Any]]] | None = None
+        trained = [model.trainable_variables for model, _ in players]
 
-        def measured(values: list[Any], picture: Any, target: Any) -> Any:
-            mapping = list(zip(trained, values, strict=True))
+        def measured(own: list[Any], k: int, weights: list[list[Any]], *batch: Any) -> Any:
+            """The loss of player `k`, whose weights are `own`, and those of all."""
+            values = [own if i == k else given for i, given in enumerate(weights)]
+            pairs = zip(trained, values, strict=True)
+            mapping = [pair for vs, xs in pairs for pair in zip(vs, xs, strict=True)]
             with keras.StatelessScope(state_mapping=mapping):
-                return loss(picture, target, *model(picture, training=True))
+                losses = measure(*batch)
+            return losses[k], losses
 
         @jax.jit
-        def step(values: list[Any], state: list[Any], picture: Any, target: Any) -> Any:
-            value, gradients = jax.value_and_grad(measured)(values, picture, target)
-            values, state = optimizer.stateless_apply(state, gradients, values)
-            return value, values, state
+        def step(state: list[tuple[list[Any], list[Any]]], picture: Any, target: Any) -> Any:
+            weights = [values for values, _ in state]
+            gradients, losses = [], ()
+            for k, own in enumerate(weights):  # what the players share is compiled once
+                gradient = jax.grad(measured, has_aux=True)
+                found, losses = gradient(own, k, weights, picture, target)
+                gradients.append(found)
+            return losses, [
+                optimizer.stateless_apply(kept, found, values)
+                for (_, optimizer), found, (values, kept) in zip(
+                    players, gradients, state, strict=True
+                )
+            ]
 
         self._step = step
 
-    def __call__(self, picture: np.ndarray, target: np.ndarray) -> float:
-        optimizer = self._optimizer
+    def _current(self) -> list[tuple[list[Any], list[Any]]]:
+        """The state, with the learning rates that were set from outside."""
         if self._state is None:
-            self._state = (
-                [v.value for v in self._model.trainable_variables],
-                [v.value for v in optimizer.variables],
-            )
-        values, state = self._state
-        # The learning rate is set from outside, between steps.
-        rate = next(i for i, v in enumerate(optimizer.variables) if v is optimizer._learning_rate)
-        state = [*state[:rate], optimizer._learning_rate.value, *state[rate + 1 :]]
-        value, values, state = self._step(values, state, picture, target)
-        self._state = (list(values), list(state))
-        return float(value)
+            return [
+                ([v.value for v in m.trainable_variables], [v.value for v in o.variables])
+                for m, o in self._players
+            ]
+        fresh = []
+        for (_, optimizer), (values, kept) in zip(self._players, self._state, strict=True):
+            rate = optimizer._learning_rate
+            with_rate = [
+                rate.value if variable is rate else value
+                for variable, value in zip(optimizer.variables, kept, strict=True)
+            ]
+            fresh.append((values, with_rate))
+        return fresh
+
+    def __call__(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
+        losses, state = self._step(self._current(), picture, target)
+        self._state = [(list(values), list(kept)) for values, kept in state]
+        return tuple(float(loss) for loss in losses)
 
     def sync(self) -> None:
-        """Assign the state to the variables of model and optimizer."""
+        """Assign the state to the variables of models and optimizers."""
         if self._state is None:
             return
-        values, state = self._state
-        variables = [*self._model.trainable_variables, *self._optimizer.variables]
-        for variable, value in zip(variables, [*values, *state], strict=True):
-            variable.assign(value)
+        for (model, optimizer), (values, kept) in zip(self._players, self._state, strict=True):
+            variables = [*model.trainable_variables, *optimizer.variables]
+            for variable, value in zip(variables, [*values, *kept], strict=True):
+                variable.assign(value)
         self._state = None

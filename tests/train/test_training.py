@@ -14,12 +14,13 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from nox_train import losses
+from nox_train import fit_command
 from nox_train.checkpoint import Checkpoint
-from nox_train.cli import main
+from nox_train.cli import _parser, main
 from nox_train.networks import build_generator
-from nox_train.plans import BankPlan, GeneratorPlan, TrainingPlan
-from nox_train.training import Trainer, learning_rate
+from nox_train.plans import BankPlan, GeneratorPlan, LossPlan, TrainingPlan
+from nox_train.presets import PRESETS
+from nox_train.training import Trainer, learning_rate, run_phases
 
 NETWORK = GeneratorPlan(widths=(8, 8, 8), bottom_blocks=1)
 BANK = BankPlan(seed=2, fields=2, field_size=512, backgrounds=3, background_size=256)
@@ -29,74 +30,9 @@ PLAN = TrainingPlan(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def banks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which trainings share their banks."""
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.mark.parametrize("head", ["subtract", "compose"])
-def test_a_generator_leaves_pixels_alone_exactly(head: str) -> None:
-    plan = replace(NETWORK, head=head)
-    model = build_generator(plan)
-    picture = np.random.default_rng(0).random((1, 32, 40, 3), np.float32)
-    for layer in ("residual", "mask"):
-        if layer in [x.name for x in model.layers]:
-            kernel, bias = model.get_layer(layer).get_weights()
-            model.get_layer(layer).set_weights([0 * kernel, bias * 0 - 1])
-    np.testing.assert_array_equal(np.asarray(model(picture)), picture)
-
-
-def test_the_network_is_the_size_that_the_design_allows() -> None:
-    model = build_generator(GeneratorPlan())
-    assert model.count_params() * 4 < 30e6
-    assert GeneratorPlan().multiple == 32
-
-
-def test_heads_are_named() -> None:
-    with pytest.raises(ValueError, match="head is 'add'; it must be one of"):
-        GeneratorPlan(head="add")
-
-
-def test_the_loss_has_a_gradient_even_where_nothing_is_removed() -> None:
-    """A clipped head that removes nothing must not stay so for ever."""
-    import tensorflow as tf
-
-    picture = np.full((1, 8, 8, 3), 0.2, np.float32)
-    target = picture.copy()
-    picture[:, 3:5, 3:5] = 0.8
-    residual = tf.Variable(np.full_like(picture, -0.05))
-    with tf.GradientTape() as tape:
-        value = losses.regression(
-            picture, target, picture - tf.nn.relu(residual), picture - residual
-        )
-    gradient = tape.gradient(value, residual).numpy()
-    assert (gradient[0, 3:5, 3:5] < 0).all()
-    assert value > 0
-
-
-def test_the_loss_is_0_for_the_target() -> None:
-    picture = np.random.default_rng(0).random((1, 8, 8, 3), np.float32)
-    assert float(losses.regression(picture, picture / 2, picture / 2, picture / 2)) == 0
-
-
 def test_learning_rate_warms_up_and_falls() -> None:
     rates = [learning_rate(PLAN, s, d) for s, d in ((0, 0), (199, 0), (5000, 0.5), (9999, 1))]
     assert rates == pytest.approx([5e-6, 1e-3, 5.05e-4, 1e-5])
-
-
-def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
-    model = build_generator(NETWORK)
-    kept = Checkpoint(NETWORK, {"step": 3}, model.get_weights(), [], [])
-    kept.save(tmp_path / "a.npz")
-    again = Checkpoint.load(tmp_path / "a.npz")
-    assert again.plan == NETWORK
-    assert again.progress == {"step": 3}
-    for a, b in zip(again.build().get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    (tmp_path / "b.npz").write_text("no checkpoint")
-    with pytest.raises(ValueError, match=r"b\.npz: not a checkpoint of nox-train"):
-        Checkpoint.load(tmp_path / "b.npz")
 
 
 def test_a_broken_off_training_goes_on_as_if_it_had_not_been(banks: Path) -> None:
@@ -109,7 +45,7 @@ def test_a_broken_off_training_goes_on_as_if_it_had_not_been(banks: Path) -> Non
     class Stopping:
         sync = staticmethod(step.sync)
 
-        def __call__(self, picture: np.ndarray, target: np.ndarray) -> float:
+        def __call__(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
             if len(seen) == 5:
                 raise KeyboardInterrupt
             seen.append(picture)
@@ -126,6 +62,79 @@ def test_a_broken_off_training_goes_on_as_if_it_had_not_been(banks: Path) -> Non
     for kind in ("raw", "weights", "optimizer"):
         for a, b in zip(getattr(one, kind), getattr(two, kind), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-3)
+
+
+def test_growing_patches_resume_in_the_right_phase(banks: Path) -> None:
+    plan = replace(PLAN, sizes=(32, 64, 96), batch=8, steps=6)
+    seen: list[tuple[int, ...]] = []
+
+    def watched(trainer: Trainer, last: int) -> Trainer:
+        step = trainer.step_function
+
+        class Watching:
+            sync = staticmethod(step.sync)
+
+            def __call__(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
+                if len(seen) == last:
+                    raise KeyboardInterrupt
+                seen.append(picture.shape[:2])
+                return step(picture, target)
+
+        trainer.step_function = Watching()
+        return trainer
+
+    with pytest.raises(KeyboardInterrupt):
+        watched(Trainer(banks / "grows", plan), 3).run()
+    watched(Trainer(banks / "grows", plan), 99).run()
+    assert seen == [(8, 32)] * 2 + [(2, 64)] * 2 + [(1, 96)] * 2
+    with open(banks / "grows" / "log.csv", newline="") as stream:
+        *_, row = csv.DictReader(stream)
+    pixels = 2 * (8 * 32**2 + 2 * 64**2 + 96**2)
+    assert float(row["megapixels"]) == pytest.approx(pixels / 1e6, abs=0.05)
+
+
+def test_phases_follow_each_other(banks: Path) -> None:
+    folder = banks / "phases"
+    phases = [replace(PLAN, steps=2), replace(PLAN, steps=1, rate=1e-4)]
+    best = run_phases(folder, phases, None)
+    assert best == folder / "phase-2" / "best.npz"
+    told = Checkpoint.load(best).told
+    assert told.count("2 steps in") == told.count("; then 1 steps in") == 1
+    made = [(folder / f"phase-{k}" / "latest.npz").stat().st_mtime_ns for k in (1, 2)]
+    assert run_phases(folder, phases, None) == best  # finished: nothing is trained again
+    assert [(folder / f"phase-{k}" / "latest.npz").stat().st_mtime_ns for k in (1, 2)] == made
+
+
+def test_a_mono_network_trains_on_single_channels(banks: Path) -> None:
+    plan = replace(PLAN, network=replace(NETWORK, channels=1), steps=2)
+    Trainer(banks / "mono", plan).run()
+    assert Checkpoint.load(banks / "mono" / "best.npz").plan.channels == 1
+
+
+def test_the_original_networks_train(banks: Path) -> None:
+    """With small widths; the preset's only differ in those."""
+    (plan,) = PRESETS["original"].phases
+    judge = replace(plan.discriminator, widths=(4, 8, 8), feature_weights=(0.01, 1, 1))
+    plan = replace(
+        PLAN, network=replace(plan.network, widths=(8, 8, 8)), loss=plan.loss,
+        discriminator=judge, steps=2,
+    )  # fmt: skip
+    Trainer(banks / "original", plan).run()
+    kept = Checkpoint.load(banks / "original" / "latest.npz")
+    assert kept.plan.architecture == "original"
+    assert kept.progress["step"] == 2
+
+
+def test_what_the_command_line_asks_for_is_in_the_plan() -> None:
+    asked = "fit -o x --head compose --widths 8,16 --channels 1 --loss charbonnier"
+    asked += " --multi-scale 0.5 --adversarial 0.01 --sizes 64,128 --backgrounds photos"
+    plan = fit_command._changed(PRESETS["small"].phases[0], _parser().parse_args(asked.split()))
+    assert plan.network == GeneratorPlan(widths=(8, 16), channels=1, head="compose")
+    assert plan.loss == LossPlan("charbonnier", multi_scale=0.5, adversarial=0.01)
+    assert plan.sizes == (64, 128)
+    assert plan.bank.pictures == plan.held_out.pictures == "photos"
+    untouched = fit_command._changed(PLAN, _parser().parse_args(["fit", "-o", "x"]))
+    assert untouched == PLAN
 
 
 def test_another_network_in_the_same_folder_is_refused(banks: Path) -> None:

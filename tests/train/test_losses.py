@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from nox_train import losses
+from nox_train.plans import LossPlan
+
+
+def test_the_loss_has_a_gradient_even_where_nothing_is_removed() -> None:
+    """A clipped head that removes nothing must not stay so for ever."""
+    import tensorflow as tf
+
+    picture = np.full((1, 8, 8, 3), 0.2, np.float32)
+    target = picture.copy()
+    picture[:, 3:5, 3:5] = 0.8
+    residual = tf.Variable(np.full_like(picture, -0.05))
+    with tf.GradientTape() as tape:
+        value = losses.regression(
+            picture, target, picture - tf.nn.relu(residual), picture - residual
+        )
+    gradient = tape.gradient(value, residual).numpy()
+    assert (gradient[0, 3:5, 3:5] < 0).all()
+    assert value > 0
+
+
+def test_the_loss_is_0_for_the_target() -> None:
+    picture = np.random.default_rng(0).random((1, 8, 8, 3), np.float32)
+    assert float(losses.regression(picture, picture / 2, picture / 2, picture / 2)) == 0
+
+
+def _errors(kind: str, shape: tuple[int, ...] = (1, 16, 16, 3)) -> tuple[np.ndarray, ...]:
+    """Picture, target, output: no stars, and an error of 0.01 of some kind."""
+    target = np.full(shape, 0.3, np.float32)
+    sign = np.ones(shape, np.float32)
+    if kind == "checkerboard":
+        sign *= np.where(np.indices(shape[1:3]).sum(axis=0) % 2, 1, -1)[None, :, :, None]
+    return target, target, target + 0.01 * sign
+
+
+def test_the_default_loss_is_what_it_was() -> None:
+    rng = np.random.default_rng(3)
+    target, made = (rng.random((2, 8, 8, 3), np.float32) for _ in range(2))
+    picture = np.minimum(target + 0.2 * rng.random(target.shape, np.float32), 1)
+    light = np.maximum(np.abs(picture - target).max(-1), np.abs(picture - made).max(-1))
+    weight = 1 + 6 * np.sqrt(light)[..., None]
+    error = made - target
+    wanted = (weight * abs(error)).mean()
+    for axis in (1, 2):
+        heavier = np.delete(weight, 0, axis=axis)
+        wanted += 0.5 * (heavier * abs(np.diff(error, axis=axis))).mean()
+    assert float(losses.regression(picture, target, made, made)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_charbonnier_loss_is_round_at_0_and_the_error_far_off() -> None:
+    plan = LossPlan(kind="charbonnier", star_weight=0, gradient=0)
+    picture, target, _ = _errors("even")
+
+    def of(error: float) -> float:
+        shown = target + np.float32(error)
+        return float(losses.regression(picture, target, shown, shown, plan))
+
+    assert of(0.0) == 0
+    assert of(1e-4) == pytest.approx(1e-4**2 / 2e-3, rel=0.01)
+    assert of(0.1) == pytest.approx(0.1 - 1e-3, rel=0.01)
+
+
+def test_multi_scale_sees_what_is_broad() -> None:
+    """Of two errors of the same size the broad one costs three times the fine one."""
+    plan = LossPlan(star_weight=0, gradient=0, multi_scale=1.0)
+    broad, fine = (
+        float(losses.regression(picture, target, made, made, plan))
+        for picture, target, made in (_errors("even"), _errors("checkerboard"))
+    )
+    assert broad == pytest.approx(0.03, rel=1e-3)
+    assert fine == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "generator", "judge"),
+    [
+        ("hinge", -0.5, 0.5 + 1.5),
+        ("relativistic", np.log1p(np.exp(0.0)), np.log1p(np.exp(0.0))),
+        ("classic", np.log1p(np.exp(-0.5)), np.log1p(np.exp(-0.5)) + np.log1p(np.exp(0.5))),
+    ],
+)
+def test_adversarial_losses_are_as_published(kind: str, generator: float, judge: float) -> None:
+    verdict = np.full((1, 2, 2, 1), 0.5, np.float32)
+    found = [float(x) for x in losses.adversarial(verdict, verdict, kind)]
+    assert found == pytest.approx([generator, judge], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["hinge", "relativistic", "classic"])
+def test_adversaries_want_opposite_things(kind: str) -> None:
+    low, high = (np.full((1, 2, 2, 1), v, np.float32) for v in (-0.5, 0.5))
+    fooled = [float(x) for x in losses.adversarial(high, low, kind)]
+    caught = [float(x) for x in losses.adversarial(low, high, kind)]
+    assert fooled[0] < caught[0]
+    assert fooled[1] > caught[1]
+
+
+def test_the_perceptual_distance_weighs_its_features() -> None:
+    one = [np.zeros((1, 4, 4, 2), np.float32), np.zeros((1, 2, 2, 3), np.float32)]
+    two = [one[0] + 1, one[1] - 3]
+    assert float(losses.perceptual(one, two)) == 4
+    assert float(losses.perceptual(one, two, (0.5, 2.0))) == 6.5
+    assert float(losses.perceptual(one, two, (1.0,))) == 1  # the rest count nothing
+
+
+def test_bad_weights_are_named() -> None:
+    with pytest.raises(ValueError, match="loss is 'l2'; it must be one of"):
+        LossPlan(kind="l2")
+    with pytest.raises(ValueError, match="perceptual is -1; it must be 0 or more"):
+        LossPlan(perceptual=-1)
