@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from nox_runtime.errors import ModelError
 from nox_runtime.model import ModelFacts
+from nox_train import half
 from nox_train.checkpoint import PLAN_KEY, Checkpoint
+from nox_train.plans import GeneratorPlan
 
 OPSET = 17
 #: The exported model may differ from Keras by no more than this.
@@ -23,6 +26,9 @@ TOLERANCE = 1e-5
 #: Influence of a pixel on another below this does not count as receptive field.
 INFLUENCE = 2e-5
 _CHECKED_SIZES = ((1, 4, 4), (2, 6, 5), (1, 8, 12))  # batch, and sides in multiples
+_CHECKED_COARSE = ((1, 1, 1), (2, 2, 1), (1, 1, 3))  # for the original's 256 px
+#: Key of the arithmetic in the metadata of a model in half precision.
+PRECISION_KEY = "nox_train.precision"
 
 
 class ExportError(ValueError):
@@ -96,6 +102,21 @@ def _session(model: Any) -> Any:
     )
 
 
+def _scenes(channels: int, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Three scenes to measure with, (1, channels, size, size): few, many, large stars."""
+    from nox_train import backgrounds, psf, stars
+    from nox_train.scenes import compose
+
+    fields = []
+    for vanes, density in ((0, 800), (4, 4000), (4, 150)):
+        optics = psf.Optics(fwhm=3.5, lambda_over_d=1.2 * bool(vanes), vanes=vanes,
+                            obstruction=0.3, aureole_share=0.08)  # fmt: skip
+        population = stars.Population(density=density, slope=0.6)
+        fields.append(stars.star_field(1024, optics, population, rng))
+    made = [compose(backgrounds.procedural(size, rng), f, rng, size=size).input for f in fields]
+    return [np.ascontiguousarray(scene[:channels][None], np.float32) for scene in made]
+
+
 def measure_receptive_field(session: Any, channels: int, multiple: int, seed: int = 5) -> int:
     """How far away a pixel can be and still change another.
 
@@ -108,23 +129,12 @@ def measure_receptive_field(session: Any, channels: int, multiple: int, seed: in
     int
         Pixels, a multiple of `multiple`.
     """
-    from nox_train import backgrounds, psf, stars
-    from nox_train.scenes import compose
-
     rng = np.random.default_rng(seed)
     most = 256 // multiple * multiple
-    side = 2 * most + multiple
-    size = -(-(side + 256) // multiple) * multiple
-    fields = []
-    for vanes, density in ((0, 800), (4, 4000), (4, 150)):
-        optics = psf.Optics(fwhm=3.5, lambda_over_d=1.2 * bool(vanes), vanes=vanes,
-                            obstruction=0.3, aureole_share=0.08)  # fmt: skip
-        population = stars.Population(density=density, slope=0.6)
-        fields.append(stars.star_field(1024, optics, population, rng))
-    scenes = [compose(backgrounds.procedural(size, rng), f, rng, size=size).input for f in fields]
+    size = -(-(2 * most + multiple + 256) // multiple) * multiple
+    scenes = _scenes(channels, size, rng)
     margins = list(range(multiple, most + 1, multiple))
-    for scene in scenes:
-        picture = scene[:channels][None].astype(np.float32)
+    for picture in scenes:
         whole = session.run(None, {"picture": picture})[0]
         while margins:
             m, at = margins[0], (size // 2 // multiple) * multiple
@@ -154,7 +164,7 @@ def check(session: Any, checkpoint: Checkpoint, seed: int = 3) -> float:
     """
     model, plan = checkpoint.build(), checkpoint.plan
     rng, worst = np.random.default_rng(seed), 0.0
-    for batch, h, w in _CHECKED_SIZES:
+    for batch, h, w in _CHECKED_SIZES if plan.multiple <= 64 else _CHECKED_COARSE:
         shape = (batch, h * plan.multiple, w * plan.multiple, plan.channels)
         picture = rng.random(shape, dtype=np.float32) ** 3
         wanted = np.moveaxis(np.asarray(model(picture, training=False)), -1, 1)
@@ -195,28 +205,85 @@ def export(
     import onnx
 
     checkpoint = Checkpoint.load(checkpoint_path)
-    plan, progress = checkpoint.plan, checkpoint.progress
+    plan = checkpoint.plan
     model = to_onnx(checkpoint)
     session = _session(model)
     difference = check(session, checkpoint)
-    field = measure_receptive_field(session, plan.channels, plan.multiple)
-    training = (
-        f"{progress.get('step', 0)} steps in {progress.get('seconds', 0) / 60:.0f} minutes on "
-        f"synthetic stars, {progress.get('summary', 'nox-train')}"
-    )
-    training = f"{history}; then {training}" if history else training
+    if history:
+        checkpoint.progress["history"] = history
     facts = ModelFacts(
         name=name, version=version, channels=plan.channels, layout="NCHW",
-        value_range=(0.0, 1.0), multiple=plan.multiple, receptive_field=field,
+        value_range=(0.0, 1.0), multiple=plan.multiple,
+        receptive_field=_receptive_field(session, plan),
         stretch="display range: mtf with midtones of 0.001 to 0.45, asinh, GHS, curves",
-        training=training, licence=licence, weights_sha256=weights_sha256(model),
+        training=checkpoint.told, licence=licence, weights_sha256=weights_sha256(model),
     )  # fmt: skip
     network = {PLAN_KEY: json.dumps(plan.as_dict())}
     onnx.helper.set_model_props(model, facts.to_metadata() | network)
     model.doc_string = f"{name} {version}: star removal, {licence}"
     model.producer_name = "nox-export"
+    return _written(model, output) | {"difference": difference}
+
+
+def _receptive_field(session: Any, plan: GeneratorPlan) -> int:
+    """As measured; the original's reaches over the whole picture: its own overlap then."""
+    try:
+        return measure_receptive_field(session, plan.channels, plan.multiple)
+    except ExportError:
+        if plan.architecture == "residual":
+            raise
+        return plan.multiple
+
+
+def _written(model: Any, output: Path) -> dict[str, Any]:
+    """Write a checked model, whole or not at all; return its metadata and size."""
+    import onnx
+
     onnx.checker.check_model(model)
     temporary = output.with_name(output.name + ".part")
     onnx.save(model, str(temporary))
     os.replace(temporary, output)
-    return {**facts.to_metadata(), "difference": difference, "bytes": output.stat().st_size}
+    metadata = {p.key: p.value for p in model.metadata_props if p.key.startswith("nox.")}
+    return {**metadata, "bytes": output.stat().st_size}
+
+
+def export_half(single_path: Path, output: Path) -> dict[str, Any]:
+    """Write an exported model once more, in half precision; see `nox_train.half`.
+
+    All facts are kept, but for the hash of the weights.
+
+    Returns
+    -------
+    dict
+        As `export`; ``difference`` is the largest from the model in single precision, on
+        three scenes of 512 px.
+
+    Raises
+    ------
+    ExportError
+        The model cannot be converted, or differs by too much; no file is written.
+    """
+    import onnx
+    from google.protobuf import message
+
+    try:
+        single = onnx.load(str(single_path))
+        metadata = {p.key: p.value for p in single.metadata_props}
+        facts = ModelFacts.from_metadata(metadata, single_path)
+        if PRECISION_KEY in metadata:
+            raise ExportError(f"{single_path}: is in half precision already; give the single one")
+        made = half.to_half(single)
+        size = -(-512 // facts.multiple) * facts.multiple
+        scenes = _scenes(facts.channels, size, np.random.default_rng(7))
+        difference = half.check(_session(single), _session(made), scenes)
+    except ExportError:
+        raise
+    except message.DecodeError as error:
+        raise ExportError(f"{single_path}: not an ONNX model ({error})") from error
+    except ModelError as error:
+        raise ExportError(str(error)) from error
+    except ValueError as error:
+        raise ExportError(f"{single_path}: {error}") from error
+    metadata["nox.weights_sha256"] = json.dumps(weights_sha256(made))
+    onnx.helper.set_model_props(made, metadata | {PRECISION_KEY: "float16"})
+    return _written(made, output) | {"difference": difference}

@@ -121,3 +121,93 @@ def test_the_shipped_model_states_what_it_is() -> None:
     assert json.loads(metadata["nox.licence"]) == "MIT"
     assert facts.weights_sha256 == exporting.weights_sha256(onnx.load(path))
     assert path.stat().st_size <= 30e6
+
+
+@pytest.fixture(scope="module")
+def halved(exported: Path) -> Path:
+    out = exported.with_name("tiny-fp16.onnx")
+    assert export_main(["onnx", str(exported), "-o", str(out), "--fp16"]) == 0
+    return out
+
+
+def test_half_precision_keeps_the_contract(exported: Path, halved: Path) -> None:
+    single, half = onnx.load(exported), onnx.load(halved)
+    kinds = {t.data_type for t in half.graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    assert onnx.TensorProto.FLOAT not in kinds
+    for one, two in zip(
+        (*single.graph.input, *single.graph.output), (*half.graph.input, *half.graph.output),
+        strict=True,
+    ):  # fmt: skip
+        assert one == two  # names, float32, free sides
+    assert halved.stat().st_size < 0.7 * exported.stat().st_size
+    facts, before = load_model(halved).facts, load_model(exported).facts
+    assert facts.weights_sha256 == exporting.weights_sha256(half)
+    assert facts.weights_sha256 != before.weights_sha256
+    assert replace(facts, weights_sha256="") == replace(before, weights_sha256="")
+
+
+def test_half_precision_agrees_and_leaves_pixels_alone(exported: Path, halved: Path) -> None:
+    """On pictures that it was not checked on; where single changes nothing, half does not."""
+    single, half = load_model(exported), load_model(halved)
+    picture = np.random.default_rng(4).random((1, 3, 64, 96), np.float32) ** 2
+    wanted, made = single(picture), half(picture)
+    assert made.dtype == np.float32
+    assert 0 < np.abs(made - wanted).max() < 2e-3
+    assert not np.array_equal(wanted, picture)
+    near = np.abs(wanted - picture).max(axis=1) < 1e-7
+    assert np.abs(made - picture).max(axis=1)[near].max(initial=0) < 1e-3
+
+
+def test_half_precision_from_a_checkpoint(
+    checkpoint: Path, halved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = checkpoint.with_name("again-fp16.onnx")
+    assert export_main(["onnx", str(checkpoint), "-o", str(out), "--fp16", "--name", "tiny"]) == 0
+    assert "difference: " in capsys.readouterr().out
+    picture = np.random.default_rng(6).random((1, 3, 32, 32), np.float32)
+    np.testing.assert_allclose(load_model(out)(picture), load_model(halved)(picture), atol=1e-6)
+    assert load_model(out).facts.name == "tiny"
+    assert not list(out.parent.glob("*.part"))
+
+
+def test_half_precision_reads_back(checkpoint: Path, halved: Path) -> None:
+    kept, again = Checkpoint.load(checkpoint), Checkpoint.from_onnx(halved)
+    for a, b in zip(again.weights, kept.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
+def test_what_cannot_be_halved_is_one_clear_line(
+    halved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "wrong.onnx"
+    wrong.write_bytes(b"\xff\xff no model")
+    for path, says in ((halved, "is in half precision already"), (wrong, "not an ONNX model")):
+        out = tmp_path / "out-fp16.onnx"
+        assert export_main(["onnx", str(path), "-o", str(out), "--fp16"]) == 1
+        error = capsys.readouterr().err.strip()
+        assert says in error
+        assert error.count(str(path)) == 1
+        assert "\n" not in error
+        assert not out.exists()
+
+
+def test_a_half_that_differs_is_not_written(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(exporting.half, "TOLERANCE", 1e-9)
+    out = tmp_path / "out-fp16.onnx"
+    assert export_main(["onnx", str(exported), "-o", str(out), "--fp16"]) == 1
+    assert "in half precision the model differs by" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_original_generator_exports(tmp_path: Path) -> None:
+    plan = GeneratorPlan(widths=(6, 8, 8), bottom_blocks=0, unshuffle=1, architecture="original")
+    start, out = tmp_path / "best.npz", tmp_path / "original.onnx"
+    Checkpoint(plan, {}, build_generator(plan).get_weights(), [], []).save(start)
+    assert export_main(["onnx", str(start), "-o", str(out)]) == 0  # checked against Keras
+    assert load_model(out).facts.multiple == 8
+    with pytest.raises(ValueError, match="weights of the architecture 'original' are not read"):
+        Checkpoint.from_onnx(out)
