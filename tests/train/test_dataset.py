@@ -26,6 +26,16 @@ def test_training_and_validation_share_no_picture(tmp_path: Path) -> None:
     assert not one & two
 
 
+def test_a_few_pictures_are_split_too(tmp_path: Path) -> None:
+    """Whatever their hashes: one for validation, or the same where there is one alone."""
+    for count, shared in ((1, 1), (2, 0), (3, 0)):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"few{count}.png")
+        plans = (dataset.BankPlan(pictures=str(tmp_path), invented=0, held_out=h) for h in (0, 1))
+        one, two = (set(dataset._picture_paths(p)) for p in plans)
+        assert len(one | two) == count
+        assert len(one & two) == shared
+
+
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no pictures in this folder"):
         dataset._picture_paths(dataset.BankPlan(pictures=str(tmp_path)))
