@@ -18,7 +18,7 @@ def test_the_grain_ratio_is_that_of_the_noise() -> None:
     assert grain_ratio(slow + grain, slow + grain, inside) == 1
     inside[1:, 20:] = False  # scenes with few pixels do not count
     assert grain_ratio(slow + 0.5 * grain, slow + grain, inside) == pytest.approx(0.5, abs=0.02)
-    assert np.isnan(grain_ratio(slow, slow, np.zeros_like(inside)))
+    assert np.isnan(grain_ratio(grain, grain, np.zeros_like(inside)))
 
 
 def test_the_rank_of_a_first_stage_is_its_psnr() -> None:
