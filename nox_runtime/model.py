@@ -297,6 +297,9 @@ def _session(path: Path, providers: list[str], threads: int) -> onnxruntime.Infe
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
+    # A pattern takes a second block for every size of tile that comes again: up to 1 GB
+    # of them, and no time saved (docs/performance.md).
+    options.enable_mem_pattern = False
     try:
         return ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class

@@ -26,6 +26,8 @@ LINEAR_MIDTONES = 0.06
 #: Over this share of the display range, what lay above white fades out as light is
 #: taken away from a pixel.
 _FADE = 0.05
+#: Values that are unstretched at once: a dozen arrays of so many are needed.
+_BAND = 2**16
 #: Types whose values single precision holds exactly.
 _SINGLE = tuple(np.dtype(t) for t in ("u1", "i1", "u2", "i2", "f2", "f4"))
 
@@ -155,23 +157,30 @@ class Stretch:
         ndarray, same shape and type as `x`
         """
         out = x.copy()
+        step = max(1, _BAND // x.shape[2])
         for c in range(len(x)):
-            where = np.nonzero(residual[c])
-            if not where[0].size:
-                continue
-            value = x[c][where].astype(np.float64)
-            taken = residual[c][where].astype(np.float64)
-            span = self.white[c] - self.black[c]
-            raw = (value - self.black[c]) / span
-            v = np.clip(raw, 0.0, 1.0)
-            shown = self._curve(v, c)
-            left = np.clip(shown - taken, 0.0, 1.0)
-            under = self._uncurve(left, c)
-            excess = np.maximum(raw - 1.0, 0.0) * np.minimum(1.0, np.abs(taken) / _FADE)
-            new = value - span * (v - under + excess)
-            new = np.where(left == shown, value, new)
-            out[c][where] = _as_type(new, x.dtype)
+            for y in range(0, x.shape[1], step):
+                rows = slice(y, y + step)
+                self._subtract(x[c, rows], residual[c, rows], c, out[c, rows])
         return out
+
+    def _subtract(self, x: np.ndarray, residual: np.ndarray, c: int, out: np.ndarray) -> None:
+        """`subtract`, of some rows of channel `c`, into `out`."""
+        where = np.nonzero(residual)
+        if not where[0].size:
+            return
+        value = x[where].astype(np.float64)
+        taken = residual[where].astype(np.float64)
+        span = self.white[c] - self.black[c]
+        raw = (value - self.black[c]) / span
+        v = np.clip(raw, 0.0, 1.0)
+        shown = self._curve(v, c)
+        left = np.clip(shown - taken, 0.0, 1.0)
+        under = self._uncurve(left, c)
+        excess = np.maximum(raw - 1.0, 0.0) * np.minimum(1.0, np.abs(taken) / _FADE)
+        new = value - span * (v - under + excess)
+        new = np.where(left == shown, value, new)
+        out[where] = _as_type(new, x.dtype)
 
 
 def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
