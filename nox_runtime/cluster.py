@@ -147,16 +147,19 @@ def run_files(
 
 def _outcome(future: Any, job: tuple[Path, Outputs]) -> dict[str, Any] | NoxError:
     path, outputs = job
-    for out in outputs.wanted():  # marks, and what a worker left that was killed
-        for stale in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
-            stale.unlink(missing_ok=True)
-    error = future.exception()
-    if error is None:
-        result: dict[str, Any] | NoxError = future.result()
-        if isinstance(result, dict):
-            result["input"] = str(path)
-        return result
-    return DeviceError(f"{path}: the cluster failed ({reason(error)}); see its workers' logs")
+    try:
+        error = future.exception()
+        # A worker may be lost even now; another then does the file again, by the marks.
+        result: dict[str, Any] | NoxError | None = None if error else future.result()
+    finally:
+        for out in outputs.wanted():  # marks, and what a worker left that was killed
+            for stale in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+                stale.unlink(missing_ok=True)
+    if result is None:
+        return DeviceError(f"{path}: the cluster failed ({reason(error)}); see its workers' logs")
+    if isinstance(result, dict):
+        result["input"] = str(path)
+    return result
 
 
 def _resolved(outputs: Outputs) -> Outputs:

@@ -240,19 +240,15 @@ def iter_residual(
     pending = np.zeros((channels, tall, width), np.float32)
     first = 0  # the row of the picture that `pending` begins with
     part = part_rows(channels, width)
-    # The last tile of a row is the smallest: with it first, so soon is the first result.
-    # (In later rows that would change the order of sums where four tiles meet.)
-    begin = [columns[-1], *columns[:-1]]
-    lines = [(row, begin if row is rows[0] else columns) for row in rows]
-    tiles = [(row, column) for row, line in lines for column in line]
+    tiles = [(row, column) for row in rows for column in columns]
 
     residuals = _here(read, tiles, shape, model, layout) if elsewhere is None else elsewhere(tiles)
     try:
-        for row, line in lines:
-            for k, column in enumerate(line):
+        for row in rows:
+            for k, column in enumerate(columns):
                 _blend(pending, next(residuals), row, column, first)
                 done += 1
-                if k < len(line) - 1:
+                if k < len(columns) - 1:
                     yield Step(done, total)
             # What is finished is handed on as it is; the next tiles go to new rows.
             finished, ready = pending, row.final_stop - first

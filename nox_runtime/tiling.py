@@ -67,7 +67,7 @@ def _up(value: int, multiple: int) -> int:
 
 
 def spans(length: int, tile: int, margin: int, multiple: int, feather: int = 16) -> list[Span]:
-    """Cut an axis into tiles.
+    """Cut an axis into tiles, the short one first: it makes the first result soon.
 
     Parameters
     ----------
@@ -96,13 +96,14 @@ def spans(length: int, tile: int, margin: int, multiple: int, feather: int = 16)
     step = max(_up(tile - 2 * margin - feather - multiple + 1, multiple), multiple)
     half = feather // 2
     out = []
-    for start in range(0, length, step):
-        stop = min(start + step, padded)
-        first, last = start == 0, start + step >= length
+    short = padded % step or step
+    for start in (0, *range(short, padded, step)):
+        stop = start + (step if start else short)
+        first, last = start == 0, stop == padded
         low, high = start - (0 if first else half), stop + (0 if last else half)
         out.append(
             Span(
-                -edge if first else _up(low - margin - multiple + 1, multiple),
+                -edge if first else max(_up(low - margin - multiple + 1, multiple), -edge),
                 padded + edge if last else min(_up(high + margin, multiple), padded + edge),
                 low,
                 min(high, length),

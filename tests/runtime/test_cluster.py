@@ -263,9 +263,12 @@ def test_a_worker_takes_up_what_a_lost_one_could_not_report(
         assert isinstance(cluster._do_file(path, outputs, {}, {"token": "run"}), dict)
     another = cluster._do_file(path, outputs, {}, {"token": "another run"})
     assert isinstance(another, NoxError)
+    # Nor when a worker is lost after its last word, before the result has come over.
     done: Future = Future()
-    done.set_result({"input": ""})
-    cluster._outcome(done, (path, outputs))
+    done.set_result(None)
+    again = {"token": "run"}
+    monkeypatch.setattr(done, "result", lambda: cluster._do_file(path, outputs, {}, again))
+    assert isinstance(cluster._outcome(done, (path, outputs)), dict)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "a.fits", "b.fits", "b_preview.png", "b_stars.fits"
     ]  # fmt: skip
