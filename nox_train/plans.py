@@ -195,10 +195,10 @@ class BankPlan:
     ``invented`` of the backgrounds is procedural in any case.
     """
 
-    seed: int = 5
-    fields: int = 192
+    seed: int = 6
+    fields: int = 384
     field_size: int = 1024
-    backgrounds: int = 560
+    backgrounds: int = 1120
     background_size: int = 512
     invented: float = 0.5
     pictures: str = ""
