@@ -195,7 +195,7 @@ class BankPlan:
     ``invented`` of the backgrounds is procedural in any case.
     """
 
-    seed: int = 6
+    seed: int = 7
     fields: int = 384
     field_size: int = 1024
     backgrounds: int = 1120

@@ -221,7 +221,7 @@ def random_population(rng: np.random.Generator, fwhm: float, *, mono: bool = Fal
     """
     cluster = str(rng.choice(CLUSTERS, p=[0.78, 0.1, 0.12]))
     densest = min(4.7, 4.4 + 1.5 * np.log10(2.8 / fwhm))
-    sparse = rng.random() < 0.07
+    sparse = rng.random() < 0.18
     narrowband = not mono and rng.random() < 0.12
     gains = np.exp(rng.normal(0, 0.3, 3)) * (1.0, 0.75, 1.0)
     return Population(

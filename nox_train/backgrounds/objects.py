@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[_Draw, float]] = {
     "clump": (knots.clump, 1.6),
     "HII complex": (knots.hii_complex, 0.30),
     "Herbig-Haro": (knots.herbig_haro, 0.12),
-    "bright core": (knots.bright_core, 0.25),
+    "bright core": (knots.bright_core, 0.05),
     "globules": (knots.globules, 0.15),
     "filaments": (knots.filaments, 0.12),
     "comet": (passing.comet, 0.07),

@@ -212,13 +212,13 @@ def test_objects_depend_on_the_seed_alone() -> None:
     )
 
 
-def test_half_hold_a_few_objects_and_a_tenth_or_more_many_small_galaxies() -> None:
+def test_most_hold_a_few_objects_and_a_tenth_or_more_many_small_galaxies() -> None:
     sky = np.full((3, 32, 32), 0.1, np.float32)
     counts = []
     for seed in range(300):
         _, facts = backgrounds.add_objects(sky, np.random.default_rng(seed))
         counts.append(len(facts))
-    assert 0.2 < np.mean(np.array(counts) == 0) < 0.45
+    assert 0.1 < np.mean(np.array(counts) == 0) < 0.3
     many = [
         backgrounds.add_objects(SKY, np.random.default_rng(s), mode="many")[1][-1]["count"]
         for s in range(12)
