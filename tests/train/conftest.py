@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from nox_train.plans import BankPlan, GeneratorPlan, TrainingPlan
@@ -26,3 +29,26 @@ def tiny() -> TrainingPlan:
 def banks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which trainings share their banks."""
     return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def break_off() -> Callable[[Any, int], None]:
+    """Runs a trainer and interrupts it after so many steps."""
+
+    def run(trainer: Any, steps: int) -> None:
+        step, seen = trainer.step_function, []
+
+        class Stopping:
+            sync = staticmethod(step.sync)
+
+            def __call__(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
+                if len(seen) == steps:
+                    raise KeyboardInterrupt
+                seen.append(picture)
+                return step(picture, target)
+
+        trainer.step_function = Stopping()
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run()
+
+    return run

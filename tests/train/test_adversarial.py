@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,24 +67,10 @@ def test_each_player_learns_its_own_part(plan: TrainingPlan) -> None:
 
 
 def test_a_second_stage_resumes_as_if_it_had_not_been_broken_off(
-    banks: Path, plan: TrainingPlan, start: Path
+    banks: Path, plan: TrainingPlan, start: Path, break_off: Callable[[Trainer, int], None]
 ) -> None:
     Trainer(banks / "gan-whole", plan, start).run()
-    first = Trainer(banks / "gan-parts", plan, start)
-    step, seen = first.step_function, []
-
-    class Stopping:
-        sync = staticmethod(step.sync)
-
-        def __call__(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
-            if len(seen) == 3:
-                raise KeyboardInterrupt
-            seen.append(picture)
-            return step(picture, target)
-
-    first.step_function = Stopping()
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
+    break_off(Trainer(banks / "gan-parts", plan, start), 3)
     Trainer(banks / "gan-parts", plan, start).run()
     one, two = (Checkpoint.load(banks / n / "latest.npz") for n in ("gan-whole", "gan-parts"))
     assert one.progress["step"] == two.progress["step"] == 6

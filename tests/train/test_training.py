@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,25 +36,13 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert rates == pytest.approx([5e-6, 1e-3, 5.05e-4, 1e-5])
 
 
-def test_a_broken_off_training_goes_on_as_if_it_had_not_been(banks: Path) -> None:
+def test_a_broken_off_training_goes_on_as_if_it_had_not_been(
+    banks: Path, break_off: Callable[[Trainer, int], None]
+) -> None:
     """Same batches, once each, and the same weights as a training in one go."""
     whole = Trainer(banks / "whole", PLAN)
     assert whole.run() == banks / "whole" / "best.npz"
-    first = Trainer(banks / "parts", PLAN)
-    step, seen = first.step_function, []
-
-    class Stopping:
-        sync = staticmethod(step.sync)
-
-        def __call__(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
-            if len(seen) == 5:
-                raise KeyboardInterrupt
-            seen.append(picture)
-            return step(picture, target)
-
-    first.step_function = Stopping()
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
+    break_off(Trainer(banks / "parts", PLAN), 5)
     second = Trainer(banks / "parts", PLAN)
     assert second.progress["step"] == 5
     second.run()
