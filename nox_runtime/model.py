@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import threading
 import time
@@ -24,6 +26,7 @@ PREFIX = "nox."
 DEFAULT_MODEL = "nox-1"
 #: A model in half precision lies beside the one in single: nox-1.onnx, nox-1-fp16.onnx.
 _HALF_ENDING = "-fp16.onnx"
+_NAMES = {provider: name for name, provider in PROVIDERS.items()}
 _INSTALL = "pip install 'astronox[cpu]' (or 'astronox[gpu]' for NVIDIA)"
 
 
@@ -221,10 +224,13 @@ class Model:
         vars(self).update(state)
         self._lock = threading.Lock()
         chosen = choose_providers(self.device, [PROVIDERS[self.device], PROVIDERS["cpu"]])[0]
-        if state["session"]:
-            self.session = _shared_session(self.path, tuple(chosen), self.threads)
-        else:
+        if not state["session"]:
             self.session = None
+            return
+        # What ran there need not run here.
+        started = _shared_start(self.path, tuple(chosen), self.threads)
+        self.path, self.session, self.device = started.path, started.session, started.device
+        self.notes = [*self.notes, *(n for n in started.notes if n not in self.notes)]
 
     def note(self, text: str) -> None:
         """Tell the user something, once."""
@@ -237,8 +243,7 @@ class Model:
         with self._lock:
             if self.device == "cpu":
                 return
-            single = self.path.with_name(self.path.name.replace(_HALF_ENDING, ".onnx"))
-            path = single if single.is_file() else self.path
+            path = _single(self.path)
             self.session = _session(path, [PROVIDERS["cpu"]], self.threads)
             self.device, self.path = "cpu", path
 
@@ -270,30 +275,72 @@ def load_model(name: str | Path | None = None, *, device: str = "auto", threads:
     path = find_model(name)
     ort = _import_onnxruntime()
     providers, notes = choose_providers(device, ort.get_available_providers())
-    names = {p: n for n, p in PROVIDERS.items()}
     half = path.with_name(path.stem + _HALF_ENDING)
-    if names[providers[0]] in HALF and half.is_file():
+    if _NAMES[providers[0]] in HALF and half.is_file():
         path = half
-    session = _session(path, providers, threads)
-    facts = ModelFacts.from_metadata(session.get_modelmeta().custom_metadata_map, path)
-    running = session.get_providers()[0]
-    if running != providers[0]:
-        notes.append(f"{names.get(providers[0])} could not be started; running on the CPU")
-    elif path == half:
+    started = _start(path, providers, threads)
+    notes += started.notes
+    if started.path == half:
         notes.append(f"half precision ({half.name})")
-    return Model(path, facts, session, names.get(running, running), notes, threads=threads)
+    metadata = started.session.get_modelmeta().custom_metadata_map
+    facts = ModelFacts.from_metadata(metadata, started.path)
+    return Model(started.path, facts, started.session, started.device, notes, threads=threads)
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A session, the file and the device that it really runs, and what to say of it."""
+
+    path: Path
+    session: onnxruntime.InferenceSession
+    device: str
+    notes: tuple[str, ...] = ()
+
+
+def _single(path: Path) -> Path:
+    """The model in single precision, where it lies beside one in half."""
+    single = path.with_name(path.name.replace(_HALF_ENDING, ".onnx"))
+    return single if single.is_file() else path
+
+
+def _start(path: Path, providers: list[str], threads: int) -> _Started:
+    """Start a session on the first provider that can be, in the precision that suits it."""
+    session = _session(path, providers, threads)
+    running = session.get_providers()[0]
+    if running == providers[0]:
+        return _Started(path, session, _NAMES.get(running, running))
+    if _NAMES.get(running) not in HALF and _single(path) != path:
+        # Half precision is slower there, and its rounding is for nothing.
+        path = _single(path)
+        rest = providers[providers.index(running) :] if running in providers else [running]
+        session = _session(path, rest, threads)
+        running = session.get_providers()[0]
+    device = _NAMES.get(running, running)
+    where = "the CPU" if device == "cpu" else device
+    note = f"{_NAMES[providers[0]]} could not be started; running on {where}"
+    return _Started(path, session, device, (note,))
 
 
 @lru_cache(maxsize=2)
-def _shared_session(
-    path: Path, providers: tuple[str, ...], threads: int
-) -> onnxruntime.InferenceSession:
+def _shared_start(path: Path, providers: tuple[str, ...], threads: int) -> _Started:
     """One session for all copies of a model that reach this process."""
-    return _session(path, list(providers), threads)
+    return _start(path, list(providers), threads)
+
+
+def _preload(ort: Any, providers: list[str]) -> None:
+    """Let ONNX Runtime find NVIDIA's libraries where pip has put them (the extra `gpu`)."""
+    nvidia = {PROVIDERS["cuda"], PROVIDERS["tensorrt"]}
+    preload = getattr(ort, "preload_dlls", None)  # since 1.21
+    if preload is not None and not nvidia.isdisjoint(providers):
+        # It prints what is missing to standard output, where reports go; whether the
+        # device then runs is told by the session.
+        with contextlib.redirect_stdout(io.StringIO()):
+            preload()
 
 
 def _session(path: Path, providers: list[str], threads: int) -> onnxruntime.InferenceSession:
     ort = _import_onnxruntime()
+    _preload(ort, providers)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads

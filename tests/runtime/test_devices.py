@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -152,36 +153,105 @@ def test_other_failures_are_not_taken_for_a_full_memory() -> None:
     assert not isinstance(caught.value, MemoryFullError)
 
 
-@pytest.mark.parametrize("device", ["cuda", "cpu"])
-def test_half_precision_is_taken_on_gpus_where_it_is_there(
-    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import onnxruntime
+class Build:
+    """A build of ONNX Runtime with every provider, of which some do not start."""
 
-    opened = []
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import onnxruntime
 
-    class Fake(Session):
-        def __init__(self, path: str, options: object, providers: list[str]) -> None:
-            super().__init__(kind="tensor(float16)" if "fp16" in path else "tensor(float)")
-            opened.append(Path(path).name)
-            self.providers = providers
+        self.opened: list[str] = []
+        self.broken: set[str] = set()
+        build = self
 
-        def get_providers(self) -> list[str]:
-            return self.providers
+        class Fake(Session):
+            def __init__(self, path: str, options: object, providers: list[str]) -> None:
+                super().__init__(kind="tensor(float16)" if "fp16" in path else "tensor(float)")
+                build.opened.append(Path(path).name)
+                self.providers = [p for p in providers if p not in build.broken]
 
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Fake)
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ALL)
+            def get_providers(self) -> list[str]:
+                return self.providers
+
+        monkeypatch.setattr(onnxruntime, "InferenceSession", Fake)
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ALL)
+        monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Build:
+    """Such a build, and a model in both precisions."""
     for name in ("m.onnx", "m-fp16.onnx"):
         (tmp_path / name).touch()
+    return Build(monkeypatch)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_half_precision_is_taken_on_gpus_where_it_is_there(
+    device: str, tmp_path: Path, build: Build
+) -> None:
     loaded = load_model(tmp_path / "m.onnx", device=device)
-    assert opened == ["m-fp16.onnx" if device == "cuda" else "m.onnx"]
+    assert build.opened == ["m-fp16.onnx" if device == "cuda" else "m.onnx"]
     made = StarRemover(loaded, tile=512).remove(PICTURE, stretch="none")
     assert made.notes == (("half precision (m-fp16.onnx)",) if device == "cuda" else ())
     expected = StarRemover(StandIn(), tile=512).remove(PICTURE, stretch="none")
     np.testing.assert_allclose(made.starless, expected.starless, atol=2e-3)
     loaded.to_cpu()
-    assert opened[-1] == "m.onnx"
+    assert build.opened[-1] == "m.onnx"
     assert loaded.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("broken", "device", "path", "notes"),
+    [
+        (["cuda"], "coreml", "m-fp16.onnx",
+         ["cuda could not be started; running on coreml", "half precision (m-fp16.onnx)"]),
+        (["cuda", "coreml", "dml"], "openvino", "m.onnx",
+         ["cuda could not be started; running on openvino"]),
+        (["cuda", "coreml", "dml", "openvino"], "cpu", "m.onnx",
+         ["cuda could not be started; running on the CPU"]),
+    ],
+)  # fmt: skip
+def test_a_device_that_does_not_start_gives_way_with_the_precision_of_the_next(
+    broken: list[str], device: str, path: str, notes: list[str], tmp_path: Path, build: Build
+) -> None:
+    build.broken = {PROVIDERS[name] for name in broken}
+    loaded = load_model(tmp_path / "m.onnx")
+    assert (loaded.device, loaded.path.name, loaded.notes) == (device, path, notes)
+    assert build.opened[-1] == path
+
+
+def test_a_model_that_travels_tells_what_runs_it_there(tmp_path: Path, build: Build) -> None:
+    loaded = load_model(tmp_path / "m.onnx")
+    assert (loaded.device, loaded.path.name) == ("cuda", "m-fp16.onnx")
+    packed = pickle.dumps(loaded)
+    build.broken = {PROVIDERS["cuda"]}  # the machine where it arrives has no GPU
+    there = pickle.loads(packed)
+    assert (there.device, there.path.name) == ("cpu", "m.onnx")
+    assert there.notes[-1] == "cuda could not be started; running on the CPU"
+
+
+def test_nvidias_libraries_are_sought_before_a_session_that_needs_them(
+    tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import onnxruntime
+
+    begun = []
+
+    def preload() -> None:
+        print("Failed to load libcudnn.so.9")  # standard output is for reports
+        begun.append(len(build.opened))
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload, raising=False)
+    load_model(tmp_path / "m.onnx", device="cpu")
+    load_model(tmp_path / "m.onnx", device="coreml")
+    assert begun == []
+    load_model(tmp_path / "m.onnx", device="cuda")
+    load_model(tmp_path / "m.onnx", device="tensorrt")
+    assert begun == [2, 3]  # each before its session, the third and the fourth
+    assert capsys.readouterr().out == ""
+    monkeypatch.delattr(onnxruntime, "preload_dlls")
+    assert load_model(tmp_path / "m.onnx", device="cuda").device == "cuda"
 
 
 def test_eight_threads_share_a_remover(remover: StarRemover) -> None:
