@@ -24,6 +24,7 @@ from astropy.io import fits
 from conftest import SHARED, starry
 from PIL import Image
 from siril import real_siril
+from siril.conftest import unavailable
 from siril.real_siril import SCRIPT, Unavailable, waited
 
 PACKAGES = (
@@ -215,7 +216,7 @@ def desktop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desktop]:
     try:
         base = prepare(tmp_path_factory.mktemp("window"))
     except Unavailable as error:
-        pytest.skip(str(error))
+        unavailable(error)
     root = desktop_tree()
     mounts = (
         f"mount -t proc proc {root}/proc && mkdir -p {root}/dev/shm && "

@@ -69,11 +69,14 @@ def mirror() -> str:
     raise Unavailable("this machine's apt names no Debian archive")
 
 
-def _quietly(command: list[str | Path], what: str, **rest: object) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, **rest)  # type: ignore[call-overload]
+def _quietly(command: list[str | Path], what: str, failure: type[Exception] = Unavailable) -> None:
+    """Run a command; `failure` is raised with the end of what it said if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        text = (done.stderr + done.stdout).replace(mirror(), "MIRROR").strip()
-        raise Unavailable(f"{what} failed: {text[-600:]}")
+        text = (done.stderr + done.stdout).strip()
+        with contextlib.suppress(Unavailable):
+            text = text.replace(mirror(), "MIRROR")
+        raise failure(f"{what} failed: {text[-600:]}")
 
 
 def bootstrap(suite: str, packages: tuple[str, ...], target: Path, variant: str) -> Path:
@@ -148,7 +151,7 @@ def foreign_environment(version: str) -> Path:
 def build_wheel(folder: Path) -> Path:
     """The working tree's wheel."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", folder, ROOT]
-    _quietly(command, "building the wheel")
+    _quietly(command, "building the wheel", RuntimeError)  # our own fault: never left out
     (made,) = folder.glob("*.whl")
     return made
 
@@ -158,7 +161,7 @@ def install_nox(scratch: Path) -> Path:
     target = scratch / "nox"
     wheel = build_wheel(scratch)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target]
-    _quietly([*command, wheel], "installing nox")
+    _quietly([*command, wheel], "installing nox", RuntimeError)
     return target
 
 
@@ -301,14 +304,9 @@ def no_sockets_left() -> Iterator[None]:
 
 @contextlib.contextmanager
 def linked(unpacked: Path) -> Iterator[None]:
-    """Siril's data where Siril looks for them."""
-    if LINK.is_dir() and not LINK.is_symlink():
-        raise Unavailable(f"{LINK} is there already: a Siril is installed on this system")
-    try:
-        LINK.unlink(missing_ok=True)
-        LINK.symlink_to(unpacked / "usr" / "share" / "siril")
-    except OSError as error:
-        raise Unavailable(f"{LINK} cannot be made ({error.strerror}); root can") from error
+    """Siril's data where Siril looks for them; `real_siril` has seen that this can be."""
+    LINK.unlink(missing_ok=True)
+    LINK.symlink_to(unpacked / "usr" / "share" / "siril")
     try:
         yield
     finally:
@@ -332,6 +330,10 @@ def real_siril(suite: str, scratch: Path, nox: Path) -> RealSiril:
     """
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         raise Unavailable("real Siril is tested on Linux on x86-64 only")
+    if LINK.exists() and not LINK.is_symlink():
+        raise Unavailable(f"{LINK} is there already: a Siril is installed on this system")
+    if not os.access(LINK.parent, os.W_OK):
+        raise Unavailable(f"{LINK} cannot be made by this user; root can")
     with locked("setup"):
         unpacked, base = tree(suite), base_environment()
     module = unpacked / "usr" / "share" / "siril" / "python_module"

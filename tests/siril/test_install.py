@@ -14,6 +14,7 @@ import pytest
 from astropy.io import fits
 from conftest import starry
 from siril import real_siril
+from siril.conftest import unavailable
 from siril.real_siril import SCRIPT, RealSiril, Unavailable
 
 from nox_runtime import siril as siril_install
@@ -139,7 +140,7 @@ def test_install_makes_the_script_run_in_a_real_siril_and_uninstall_undoes_it(
     try:
         base = real_siril.base_environment()
     except Unavailable as error:
-        pytest.skip(str(error))
+        unavailable(error)
     data, scripts = tmp_path / "xdg", tmp_path / "scripts"
     module = newest_siril.tree / "usr" / "share" / "siril" / "python_module"
     real_siril.make_environment(module, data, [base])
