@@ -12,7 +12,7 @@ From the Scripts menu it opens a window.  From a script or Siril's command line:
 """
 # SPDX-License-Identifier: MIT
 # (c) 2026 The nox developers
-# Contact: the issue tracker of the nox project (distribution "astronox")
+# Contact: no public address yet; it will stand here before the script is offered to others
 #
 # Version: 0.1.0
 # Needs Siril 1.4.0 or later (sirilpy 1.0.8), Python 3.11 or later
@@ -59,10 +59,16 @@ STRETCHES = {
     "mtf": "Siril's autostretch (linear image)",
     "asinh": "Inverse hyperbolic sine (linear image)",
 }
+#: Notes that a sequence tells at most.
+NOTES = 8
 #: Endings of pictures that Siril turns upside down when it loads them.
 RASTERS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".heif", ".avif", ".jxl")
-#: Cards that describe how pixels are stored; the writer makes them anew.
-STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "BZERO", "BSCALE")
+#: Cards that describe how pixels are stored, which the writer makes anew, and sums over pixels
+#: and cards, which are no longer true.
+STRUCTURE = (
+    "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "BZERO", "BSCALE",
+    "CHECKSUM", "DATASUM",
+)  # fmt: skip
 
 
 class Problem(Exception):
@@ -130,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     flag("device", default="auto", help="where to run: cpu, cuda ... (default: the best there)")
     flag("tile", type=int, default=0, help="pixels a side that are worked on at once")
     flag("threads", type=int, default=0, help="of the CPU")
-    flag("install", action="store_true", help="install what is missing into Siril's Python")
+    flag("install", action="store_true", help="install what is missing into Siril's Python, "
+         "once astronox is on the package index")  # fmt: skip
     flag("upscale", action="store_true", help="taken for StarNet's sake; not needed")
     flag("stride", type=int, help="taken for StarNet's sake; not needed")
     flag("help", "h", dest="help", action="store_true", help="these lines")
@@ -213,7 +220,8 @@ def install(packages: list[str]) -> None:
     except (Exception, SystemExit) as error:
         raise Problem(
             f"{', '.join(packages)} cannot be installed ({_one_line(error)}); check the network, "
-            "or install by hand: nox-runtime siril install"
+            f"or, until {DISTRIBUTION} is on the package index, install it from a terminal: "
+            "nox-runtime siril install"
         ) from error
     importlib.invalidate_caches()
     left = missing_packages()
@@ -230,7 +238,8 @@ def need_runtime(si: SirilInterface, may_install: bool) -> None:
     elif missing:
         raise Problem(
             f"{' and '.join(missing)} not found in Siril's Python environment; run "
-            "'nox-runtime siril install' in a terminal, or this script once with -install"
+            "'nox-runtime siril install' in a terminal, or this script once with -install "
+            f"(works once {DISTRIBUTION} is on the package index)"
         )
 
 
@@ -504,12 +513,24 @@ def _plain(text: str, room: int = 80) -> str:
     return bare.encode("ascii", "replace").decode()
 
 
+def _cards(header: str) -> Iterator[str]:
+    """The cards of a header of one line each; a long string with all that continues it."""
+    card = ""
+    for line in map(_plain, header.split("\n")):
+        if line.startswith("CONTINUE") and "'" in card:
+            card = card.ljust(-(-len(card) // 80) * 80) + line
+            continue
+        yield card
+        card = line
+    yield card
+
+
 def _header(picture: Picture, tail: str, result: Any, what: str) -> Any:
     """What Siril would write, with FILTER and provenance."""
     from astropy.io import fits
 
     header = fits.Header()
-    for line in map(_plain, picture.header.split("\n")):
+    for line in _cards(picture.header):
         keyword = line[:8].strip()
         if keyword in STRUCTURE or keyword in ("END", "") or "fits_standard" in line:
             continue
@@ -759,11 +780,56 @@ def sequence_files(si: SirilInterface, root: str) -> list[Path]:
     return [path for _, path in found]
 
 
+@dataclass
+class Frames:
+    """What became of the frames of a sequence: files, and each fact about them once.
+
+    `ran` and `notes` say for how many frames a thing holds.
+    """
+
+    total: int
+    frames: int = 0
+    files: list[Path] = field(default_factory=list)
+    ran: dict[str, int] = field(default_factory=dict)
+    devices: list[str] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
+    mosaic: bool = False
+
+    def add(self, result: Result, files: list[Path]) -> None:
+        """Take in a frame; its pixels are not kept."""
+        facts, used = result.model, result.stretch
+        # Reasons hold figures that differ from frame to frame: what was chosen is enough.
+        ran = f"by {facts.name} {facts.version} on {result.device}, stretch {used.kind}"
+        self.frames += 1
+        self.files += files
+        self.ran[ran] = self.ran.get(ran, 0) + 1
+        for note in result.notes:
+            self.notes[note] = self.notes.get(note, 0) + 1
+        if result.device not in self.devices:
+            self.devices.append(result.device)
+
+    def lines(self) -> list[tuple[str, Any]]:
+        """A few lines for the log, with their colours."""
+
+        def frames(count: int) -> str:
+            return f"{count} of {self.total} frames"
+
+        said = [(f"stars removed from {frames(n)} {ran}", LogColor.GREEN)
+                for ran, n in self.ran.items()]  # fmt: skip
+        notes = [(f"{frames(n)}: {note}", LogColor.SALMON) for note, n in self.notes.items()]
+        if len(notes) > NOTES:
+            notes[NOTES:] = [(f"and {len(notes) - NOTES} more such notes", LogColor.SALMON)]
+        return [*said, *notes]
+
+
 def process_sequence(
     si: SirilInterface, settings: Settings, progress: Progress, stop: threading.Event,
     remover: Any = None, files: list[Path] | None = None,
-) -> list[Path]:  # fmt: skip
-    """Remove the stars from every file of a sequence; frames done before a stop stay."""
+) -> Frames:  # fmt: skip
+    """Remove the stars from every file of a sequence; frames done before a stop stay.
+
+    What ran and what is to be noted goes to the log, also when a frame fails.
+    """
     if not (settings.starless or settings.starmask or settings.changes):
         raise Problem(
             "nothing to write; ask for the starless images, the stars or the changes of the "
@@ -776,25 +842,53 @@ def process_sequence(
     ending = si.get_siril_config("core", "extension") or ".fit"
     outputs = Outputs(si.get_siril_wd(), ending)
     remover = remover or make_remover(settings)
-    done: list[Path] = []
-    for k, path in enumerate(files):
-
-        def share(part: float, k: int = k) -> None:
-            progress((k + part) / len(files), f"Removing stars, frame {k + 1} of {len(files)}")
-
-        fit = si.load_image_from_file(str(path))
-        if fit is None:
-            raise Problem(f"{path.name}: Siril cannot read it; {len(done)} files were written")
-        picture = Picture.of(fit.data, str(path), fit.header, getattr(fit, "history", None))
-        try:
-            run_picture(remover, picture, settings, selection, outputs, share, stop)
-            done += outputs.finish()
-        except Cancelled as cancelled:
-            raise Cancelled(f"{k} of {len(files)} frames are done") from cancelled
-        finally:
-            outputs.abandon()
+    done = Frames(len(files))
+    try:
+        for path in files:
+            _process_frame(si, settings, progress, stop, remover, path, selection, outputs, done)
+    finally:
+        with contextlib.suppress(SirilError):  # the first error is the one to tell
+            for line, colour in done.lines():
+                si.log(f"nox: {line}", colour)
     _make_sequences(si, files[0], settings)
     return done
+
+
+def _process_frame(
+    si: SirilInterface, settings: Settings, progress: Progress, stop: threading.Event,
+    remover: Any, path: Path, selection: Any, outputs: Outputs, done: Frames,
+) -> None:  # fmt: skip
+    """One frame; whatever goes wrong names it, and says how many files there are."""
+    from nox_runtime.errors import NoxError
+
+    k, count = done.frames, done.total
+
+    def share(part: float) -> None:
+        progress((k + part) / count, f"Removing stars, frame {k + 1} of {count}")
+
+    try:
+        fit = si.load_image_from_file(str(path))
+        if fit is None:
+            raise Problem("Siril cannot read it")
+        picture = Picture.of(fit.data, str(path), fit.header, getattr(fit, "history", None))
+        if picture.mosaic and not done.mosaic:
+            done.mosaic = True
+            si.log(
+                f"nox: {path.name} is a raw colour mosaic, as the others of its sequence may be; "
+                "debayer them first, their stars are not whole yet", LogColor.SALMON,
+            )  # fmt: skip
+        result = run_picture(remover, picture, settings, selection, outputs, share, stop)
+        done.add(result, outputs.finish())
+    except Cancelled as cancelled:
+        raise Cancelled(f"{k} of {count} frames are done") from cancelled
+    except (Problem, SirilError, OSError, MemoryError, NoxError) as error:
+        what = "out of memory" if isinstance(error, MemoryError) else _one_line(error)
+        raise Problem(
+            f"frame {k + 1} of {count}, {path.name}: {what}; {len(done.files)} files were "
+            "written before it"
+        ) from error
+    finally:
+        outputs.abandon()
 
 
 def _make_sequences(si: SirilInterface, first: Path, settings: Settings) -> None:
@@ -847,9 +941,10 @@ def run_command(si: SirilInterface, argv: list[str], stop: threading.Event) -> N
     if settings.sequence:
         done = process_sequence(si, settings, progress, stop)
         si.log(
-            f"nox: {len(done)} files written in {lasting(time.monotonic() - began)}",
+            f"nox: {len(done.files)} files written in {lasting(time.monotonic() - began)}",
             LogColor.GREEN,
         )
+        si.reset_progress()
         return
     _, result, paths = process_image(si, settings, progress, stop)
     tell(si, result, paths, time.monotonic() - began)
@@ -1395,8 +1490,12 @@ class Window:
         if every_frame:
             files = loaded_sequence(self.si)
             done = process_sequence(self.si, settings, progress, self.stop, remover, files)
-            text = f"{len(done)} files written in {lasting(time.monotonic() - began)}."
+            text = f"{len(done.files)} files written in {lasting(time.monotonic() - began)}"
             self.si.log(f"nox: {text}", LogColor.GREEN)
+            text += f" on {' and '.join(name.upper() for name in done.devices)}."
+            if done.mosaic:
+                text += " Raw colour mosaics: their stars are not whole; debayer them first."
+            text += "".join(f" {note}." for note in list(done.notes)[:2])
             self.si.reset_progress()
             return text, None, self.state
         picture, result, paths = process_image(self.si, settings, progress, self.stop, remover)
@@ -1526,7 +1625,13 @@ def run_window(si: SirilInterface, stop: threading.Event) -> None:
         agreed = si.confirm_messagebox(
             TITLE,
             f"{', '.join(missing)} must be installed into Siril's Python environment first. "
-            "This takes a minute and needs the network.",
+            "This takes a minute and needs the network."
+            + (
+                f" It works once {DISTRIBUTION} is on the package index; until then run "
+                "'nox-runtime siril install' in a terminal."
+                if DISTRIBUTION in missing
+                else ""
+            ),
             "Install",
         )
         if not agreed:

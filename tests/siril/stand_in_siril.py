@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 
 OK, NONE, ERROR = 0, 1, 255
 #: Size, type (0 integers, 1 floats), width, height, channels, name.
@@ -28,6 +29,10 @@ def fits_header(values: np.ndarray, bitpix: int, cards: dict[str, object]) -> st
     }  # fmt: skip
     lines = []
     for key, value in (structure | cards).items():
+        if isinstance(value, str) and len(value) > 68:  # goes on in CONTINUE cards
+            whole = str(fits.Card(key, value))
+            lines += [whole[at : at + 80].rstrip() for at in range(0, len(whole), 80)]
+            continue
         text = f"'{value:8}'" if isinstance(value, str) else {True: "T"}.get(value, str(value))  # type: ignore[call-overload]
         lines.append(f"{key:8}= {text:>20}" if not text.startswith("'") else f"{key:8}= {text}")
     return "\n".join([*lines, "END"]) + "\0"

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from siril import real_siril
+from siril.conftest import unavailable
 from siril.real_siril import SCRIPT, Unavailable
 from siril.stand_in_siril import StandInSiril
 
@@ -34,7 +35,7 @@ def nox(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     try:
         module = real_siril.sirilpy_folder()
     except Unavailable as error:
-        pytest.skip(str(error))
+        unavailable(error)
     folder = tmp_path_factory.mktemp("sirilpy")
     real_siril.fill_site(module, folder)
     sys.path.insert(0, str(folder))
@@ -534,23 +535,138 @@ def test_the_script_meets_the_rules_of_sirils_repository() -> None:
     ast.parse(text, feature_version=(3, 9))  # older Pythons get as far as being told so
 
 
-def test_a_stop_between_frames_says_what_is_done(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, frame = session.siril.folder, np.ascontiguousarray(starry()[0], np.float32)
-    for k in (1, 2, 3):
-        (folder / f"l_{k:05d}.fit").touch()
+def test_long_strings_are_kept_and_sums_that_are_no_longer_true_are_not(session: Session) -> None:
+    long = "".join(f"{k:03d} it's told at length; " for k in range(12))[:220].strip()
+    session.siril.cards = {
+        "MYKEY": 42, "STORY": long, "CHECKSUM": "AAAAAAAAAAAAAAAA", "NOTE": "short",
+        "DATASUM": "1234567890",
+    }  # fmt: skip
+    assert session.command("-changes") is None
+    for kind in ("starless", "starmask", "changes"):
+        header = fits.getheader(session.siril.folder / f"{kind}_m42.fit")
+        assert (header["STORY"], header["NOTE"], header["MYKEY"]) == (long, "short", 42)
+        assert "CHECKSUM" not in header
+        assert "DATASUM" not in header
 
-    class Frame:
-        data, header, history = frame, "BITPIX  = -32\nEND", None
 
-    def load(path: str) -> type[Frame]:
-        if "00002" in path:
-            session.stop.set()
-        return Frame
+class Frames:
+    """Frames of a sequence `l_`, as sirilpy hands them over; what they have can be changed."""
 
-    monkeypatch.setattr(session.si, "load_image_from_file", load, raising=False)
+    def __init__(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.session, self.headers, self.stop_at = session, {}, ""  # type: Session, dict[str, str], str
+        self.fails: dict[str, Exception] = {}
+        self.names = [f"l_{k:05d}.fit" for k in (1, 2, 3)]
+        self.data = np.ascontiguousarray(starry()[0], np.float32)
+        for name in self.names:
+            (session.siril.folder / name).touch()
+        monkeypatch.setattr(session.si, "load_image_from_file", self.load, raising=False)
+
+    def load(self, path: str) -> Any:
+        name = Path(path).name
+        if name in self.fails:
+            raise self.fails[name]
+        if name == self.stop_at:
+            self.session.stop.set()
+        header = self.headers.get(name, "") + "BITPIX  = -32\nEND"
+        return SimpleNamespace(data=self.data, header=header, history=None)
+
+    def files(self) -> list[str]:
+        folder = self.session.siril.folder
+        return sorted(p.name for p in folder.iterdir() if "_l_" in p.name)
+
+
+@pytest.fixture
+def frames(session: Session, monkeypatch: pytest.MonkeyPatch) -> Frames:
+    return Frames(session, monkeypatch)
+
+
+def test_a_stop_between_frames_says_what_is_done(session: Session, frames: Frames) -> None:
+    frames.stop_at = "l_00002.fit"
     said = session.command("-sequence=l_")
     assert said == "nox: stopped; 1 of 3 frames are done"
-    made = sorted(p.name for p in folder.glob("*_l_*"))
-    assert made == ["starless_l_00001.fit", "starmask_l_00001.fit"]
+    assert frames.files() == ["starless_l_00001.fit", "starmask_l_00001.fit"]
+    assert [line for line in session.siril.messages if "stars removed" in line] == [
+        "nox: stars removed from 1 of 3 frames by stand-in 1.0 on cpu, stretch none"
+    ]
+
+
+def test_a_sequence_tells_what_ran_and_each_note_once(
+    session: Session, frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[int, ...]] = []
+
+    class FallsBack(StandIn):
+        """Loses its device at the second frame, as a graphics card whose memory is full."""
+
+        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+            if len(calls) == 1:
+                self.device = "cpu"
+                self.notes.append("cuda ran out of memory; running on the CPU")
+            calls.append(pictures.shape)
+            return super().__call__(pictures)
+
+    model = FallsBack()
+    model.device = "cuda"
+    monkeypatch.setattr(session.nox, "make_remover", lambda *_: StarRemover(model, tile=512))
+    assert session.command("-sequence=l_") is None
+    assert len(calls) == 3
+    assert session.siril.messages == [
+        "nox: stars removed from 1 of 3 frames by stand-in 1.0 on cuda, stretch none",
+        "nox: stars removed from 2 of 3 frames by stand-in 1.0 on cpu, stretch none",
+        "nox: 2 of 3 frames: cuda ran out of memory; running on the CPU",
+        "nox: 6 files written in 1 s",
+    ]
+
+
+def test_the_notes_of_a_sequence_stay_few(nox: ModuleType) -> None:
+    done = nox.Frames(40)
+    model, used = SimpleNamespace(name="m", version="1"), SimpleNamespace(kind="none")
+    for k in range(40):
+        result = nox.Result(np.empty(0), model, used, "cpu", 0.1, (f"{k} objects stay",))
+        done.add(result, [])
+    assert len(done.lines()) == 1 + nox.NOTES + 1
+    assert done.lines()[-1][0] == f"and {40 - nox.NOTES} more such notes"
+
+
+def test_a_sequence_of_raw_mosaics_is_warned_of_once(session: Session, frames: Frames) -> None:
+    frames.headers = dict.fromkeys(frames.names, "BAYERPAT= 'RGGB    '\n")
+    assert session.command("-sequence=l_") is None
+    (said,) = [line for line in session.siril.messages if "raw colour mosaic" in line]
+    assert said.startswith("nox: l_00001.fit is a raw colour mosaic")
+    assert len(frames.files()) == 6
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "[Errno 5] Input/output error"),
+        ("SirilError", "Siril lost it"),
+        (MemoryError(), "out of memory"),
+    ],
+    ids=["os", "siril", "memory"],
+)
+def test_a_frame_that_fails_is_named_with_what_was_written(
+    session: Session, frames: Frames, error: Any, what: str
+) -> None:
+    if error == "SirilError":
+        error = session.nox.SirilError("Siril lost it")
+    frames.fails["l_00002.fit"] = error
+    said = session.command("-sequence=l_")
+    assert said == (
+        f"nox: error: frame 2 of 3, l_00002.fit: {what}; 2 files were written before it"
+    )
+    assert session.siril.messages == [
+        "nox: stars removed from 1 of 3 frames by stand-in 1.0 on cpu, stretch none", said,
+    ]  # fmt: skip
+    assert frames.files() == ["starless_l_00001.fit", "starmask_l_00001.fit"]
+
+
+def test_a_selection_that_a_frame_does_not_hold_names_the_frame(
+    session: Session, frames: Frames
+) -> None:
+    session.siril.selection = (0, 0, 5000, 20)
+    said = session.command("-sequence=l_", "-selection")
+    assert said is not None
+    assert said.startswith("nox: error: frame 1 of 3, l_00001.fit: region")
+    assert said.endswith("; 0 files were written before it")
+    assert frames.files() == []
