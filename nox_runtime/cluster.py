@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import glob
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,16 @@ _INSTALL = "pip install 'astronox[dask]'"
 #: Tiles or files a worker has before it, so that it never waits for the network.
 _AHEAD = 2
 
+#: Seconds that a stop waits for workers: they are at a tile, or at naming their results.
+_PATIENCE = 120.0
+
 _lock = threading.Lock()
 _removers: dict[str, StarRemover] = {}
 #: The last picture that this worker read tiles of.
 _open: dict[tuple[Any, ...], Source] = {}
+#: Tokens of the files that this worker is at, and of those that their client has dropped.
+_at_work: set[str] = set()
+_unwanted: set[str] = set()
 
 
 def connect(address: str) -> Any:
@@ -80,15 +88,27 @@ def _do_file(
     path: Path, outputs: Outputs, remover: dict[str, Any], options: dict[str, Any]
 ) -> dict[str, Any] | NoxError:
     """What a worker does for one file; errors that users meet come back as values."""
+    token, report = options.get("token", ""), None
+    _at_work.add(token)
     try:
-        if options.get("token"):  # of a worker that was lost before it could tell of them
+        if token:  # of a worker that was lost before it could tell of them
             for out in outputs.wanted():
-                take_back(out, options["token"])
-        *_, report = iter_file(path, outputs, _remover(remover), **options)
+                take_back(out, token)
+        with closing(iter_file(path, outputs, _remover(remover), **options)) as steps:  # type: ignore[type-var]
+            while token not in _unwanted and not isinstance(report, dict):
+                report = next(steps)
     except NoxError as error:
         return error
-    assert isinstance(report, dict)
-    return report
+    finally:
+        _at_work.discard(token)
+        _unwanted.discard(token)
+    return report if isinstance(report, dict) else NoxError(f"{path}: stopped by its client")
+
+
+def _give_up(tokens: list[str]) -> bool:
+    """Tell this worker which files are not wanted any more; whether it is still at one."""
+    _unwanted.update(tokens)
+    return not _at_work.isdisjoint(tokens)
 
 
 def run_files(
@@ -120,11 +140,12 @@ def run_files(
     UsageError, DeviceError
     """
     client = connect(address)
+    waiting: dict[Any, int] = {}
+    tokens: dict[int, str] = {}
     try:
         if len(work) == 1:
             yield 0, _mosaic(client, *work[0], remover, options)
             return
-        waiting: dict[Any, int] = {}
         from distributed import as_completed
 
         for index, (path, outputs) in enumerate(work):
@@ -133,16 +154,43 @@ def run_files(
             except NoxError as error:
                 yield index, error
                 continue
+            tokens[index] = uuid.uuid4().hex
             future = client.submit(
                 _do_file, path.resolve(), _resolved(outputs), remover,
-                {**options, "token": uuid.uuid4().hex}, pure=False, retries=2,
+                {**options, "token": tokens[index]}, pure=False, retries=2,
             )  # fmt: skip
             waiting[future] = index
         for future in as_completed(list(waiting), loop=client.loop):
             index = waiting[future]
-            yield index, _outcome(future, work[index])
+            result = _outcome(future, work[index])
+            del waiting[future]
+            yield index, result
     finally:
-        client.close()
+        try:
+            if waiting:
+                _stop(client, list(waiting), [tokens[k] for k in waiting.values()])
+        finally:
+            for index in waiting.values():
+                _clean(work[index][1])
+            client.close()
+
+
+def _stop(client: Any, futures: list[Any], tokens: list[str]) -> None:
+    """Drop files, and wait until no worker is at one: it would name its results later."""
+    client.cancel(futures)
+    until = time.monotonic() + _PATIENCE
+    with suppress(OSError, TimeoutError):  # the scheduler may be what has gone
+        while time.monotonic() < until:
+            if not any(client.run(_give_up, tokens, on_error="ignore").values()):
+                return
+            time.sleep(0.1)
+
+
+def _clean(outputs: Outputs) -> None:
+    """Remove the marks of a file's results, and what a worker left that was killed."""
+    for out in outputs.wanted():
+        for stale in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+            stale.unlink(missing_ok=True)
 
 
 def _outcome(future: Any, job: tuple[Path, Outputs]) -> dict[str, Any] | NoxError:
@@ -152,9 +200,7 @@ def _outcome(future: Any, job: tuple[Path, Outputs]) -> dict[str, Any] | NoxErro
         # A worker may be lost even now; another then does the file again, by the marks.
         result: dict[str, Any] | NoxError | None = None if error else future.result()
     finally:
-        for out in outputs.wanted():  # marks, and what a worker left that was killed
-            for stale in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
-                stale.unlink(missing_ok=True)
+        _clean(outputs)
     if result is None:
         return DeviceError(f"{path}: the cluster failed ({reason(error)}); see its workers' logs")
     if isinstance(result, dict):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -21,9 +22,10 @@ from conftest import StandIn, starry
 
 pytest.importorskip("distributed")
 
-from nox_runtime import batch, cluster
+from nox_runtime import batch, cluster, whole
 from nox_runtime.cli import main
 from nox_runtime.errors import DeviceError, NoxError
+from nox_runtime.images import base
 from nox_runtime.outputs import plan_outputs
 from nox_runtime.removal import StarRemover
 
@@ -157,6 +159,66 @@ def test_files_over_three_workers_one_of_them_killed(
             fits.getdata(tmp_path / f"one_{name}"),
         )
     assert not list(out.glob(".*"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("where", ["tile", "name"])
+def test_a_stop_waits_for_the_workers_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """One worker, in this process, is at a tile or at naming its result when we stop."""
+    from distributed import Client
+
+    busy, told = threading.Event(), threading.Event()
+
+    def held() -> None:
+        busy.set()
+        assert told.wait(60)
+
+    class Slow(StandIn):
+        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+            made = super().__call__(pictures)
+            if where == "tile" and len(self.seen) == 12:  # of 9 a file, the second's third
+                held()
+            return made
+
+    def naming(part: Path, path: Path, overwrite: bool) -> None:
+        if where == "name" and path.name == "2_starless.fits":
+            held()
+        whole.give_name(part, path, overwrite)
+
+    monkeypatch.setattr(base, "give_name", naming)
+    worker = StarRemover(Slow(), tile=160)
+    monkeypatch.setattr(cluster, "_remover", lambda options: worker)
+    paths = [tmp_path / f"{k}.fits" for k in (1, 2, 3)]
+    for path in paths:
+        fits.writeto(path, (starry()[0] * 50000).astype("u2"))
+    assert worker.tiles(150, 170) == 9
+    with Client(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None,
+        set_as_default=False,
+    ) as client:  # fmt: skip
+        monkeypatch.setattr(cluster, "connect", lambda address: client)
+        monkeypatch.setattr(client, "close", lambda: None)
+        ask = client.run
+
+        def telling(*args: object, **options: object) -> object:
+            answer = ask(*args, **options)
+            told.set()
+            return answer
+
+        monkeypatch.setattr(client, "run", telling)
+        work = [(path, plan_outputs(path, None)) for path in paths]
+        running = cluster.run_files("here", work, {}, {})
+        assert next(running)[0] == 0
+        assert busy.wait(60)
+        running.close()  # type: ignore[attr-defined]
+        assert not cluster._at_work
+        left = {p.name for p in tmp_path.iterdir()} - {p.name for p in paths}
+        # What had been computed whole is named whole; what had not is dropped.
+        second = {"2_starless.fits"} if where == "name" else set()
+        assert left == {"1_starless.fits"} | second
+        monkeypatch.undo()
 
 
 def test_no_scheduler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
