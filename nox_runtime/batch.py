@@ -24,6 +24,7 @@ from nox_runtime.errors import OutputError, UsageError
 from nox_runtime.flow import NativeReader, descreen
 from nox_runtime.images import CachedRows, Sink, Source, create_image, open_image
 from nox_runtime.images.derived import MaskSource, sky_cards
+from nox_runtime.images.fits import FitsSource
 from nox_runtime.outputs import Outputs, check, check_together, plan_outputs
 from nox_runtime.preview import Preview
 from nox_runtime.removal import Rows, StarRemover
@@ -105,7 +106,8 @@ class _Results:
         if out.preview is not None:
             self.preview = Preview(source.shape, flip=source.bottom_up)
         if out.catalog is not None:
-            self.cataloguer = Cataloguer(source.shape, stats.white)
+            header = source.header if isinstance(source, FitsSource) else {}
+            self.cataloguer = Cataloguer(source.shape, stats, header.get("SATURATE"))
 
     def write(self, rows: Rows, used: Stretch, stats: Statistics, plane: int) -> None:
         """Write rows, the stars as the difference from what is in the starless file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,47 @@ import numpy as np
 
 from nox_runtime import objects
 from nox_runtime.errors import UsageError
+from nox_runtime.statistics import Statistics
 
 _SQUARE = 512
 _CONTEXT = 96
-#: A star that reaches this share of white is called saturated.
+#: A star that reaches this share of the level of saturation is called saturated.
 _SATURATED = 0.99
+#: So many pixels of one star within a thousandth of the picture's maximum are a plateau:
+#: a peak that is not clipped has one, or with a very wide star two.
+_PLATEAU = 4
+_FLAT = 0.001
 ENDINGS = (".ecsv", ".fits", ".fit", ".fts")
+
+
+def saturation(stats: Statistics, stated: Any = None) -> float | None:
+    """The value at which a picture's stars are saturated, where that is known.
+
+    Parameters
+    ----------
+    stats : Statistics
+    stated : optional
+        What the header says (SATURATE), if anything; not believed where it is no number
+        above 0, or lies beyond the range of the picture's type, as that of the raw
+        frames does in a picture scaled to 0..1.
+
+    Returns
+    -------
+    float or None
+        None for floats of no known range: there a clipped star is known by its plateau
+        alone.
+    """
+    if np.dtype(stats.dtype).kind in "ui":
+        most = float(np.iinfo(stats.dtype).max)
+    else:
+        most = 1.0 if stats.white == 1.0 else math.inf  # as of `nominal_range`
+    try:
+        level = float(stated)
+    except (TypeError, ValueError):
+        level = math.nan
+    if 0 < level <= most:
+        return level
+    return None if math.isinf(most) else most
 
 
 class Cataloguer:
@@ -24,13 +60,19 @@ class Cataloguer:
     ----------
     shape : tuple of int
         Channels, height and width.
-    white : float
-        Where the picture is saturated.
+    stats : Statistics
+        Of the picture.
+    stated : optional
+        Where its header says that it is saturated; see `saturation`.
     """
 
-    def __init__(self, shape: tuple[int, int, int], white: float) -> None:
+    def __init__(self, shape: tuple[int, int, int], stats: Statistics, stated: Any = None) -> None:
         objects.require("the catalogue")
-        self.shape, self.white = shape, white
+        self.shape = shape
+        level = saturation(stats, stated)
+        self._full = math.inf if level is None else _SATURATED * level
+        self._top = stats.high - _FLAT * (stats.high - min(stats.median))
+        self._clipped = False  # whether a star has shown that the picture's maximum is a plateau
         self._start, self._done = 0, 0
         self._rows: list[np.ndarray] | None = None
         self._found: list[tuple[float, ...]] = []
@@ -70,7 +112,10 @@ class Cataloguer:
                 np.bincount(numbers, channel.ravel(), len(found) + 1)[1:] for channel in light
             ]
             bright = np.zeros(len(found) + 1)
-            np.maximum.at(bright, numbers, np.nan_to_num(picture.max(axis=0)).ravel())
+            most = np.nan_to_num(picture.max(axis=0).astype(float)).ravel()
+            np.maximum.at(bright, numbers, most)
+            flat = np.bincount(numbers, most >= self._top, len(found) + 1)
+            self._clipped |= bool((flat[1:] >= _PLATEAU).any())
             peaks = np.zeros(len(found) + 1)
             np.maximum.at(peaks, numbers, light.max(axis=0).ravel())
             top = y0 + self._start
@@ -81,7 +126,7 @@ class Cataloguer:
                 self._found.append(
                     (
                         found.x[i] + x0, found.y[i] + top, *(f[i] for f in fluxes),
-                        found.fwhm[i], peaks[i + 1], bright[i + 1] >= _SATURATED * self.white,
+                        found.fwhm[i], peaks[i + 1], bright[i + 1],
                     )
                 )  # fmt: skip
 
@@ -97,7 +142,9 @@ class Cataloguer:
         -------
         astropy.table.Table
             Columns x, y (pixels, 0 is the centre of the first one), flux (one channel)
-            or flux_1 to flux_3 (the picture's units), fwhm (pixels), peak, saturated.
+            or flux_1 to flux_3 (the picture's units), fwhm (pixels), peak, saturated:
+            whether it reaches the level of `saturation`, or the picture's maximum where a
+            star shows that to be a plateau.
         """
         from astropy import units
         from astropy.table import Table
@@ -108,7 +155,8 @@ class Cataloguer:
         rows = sorted(self._found, key=lambda row: -sum(row[2 : 2 + channels]))
         values = np.array(rows, float).reshape(len(rows), len(columns))
         table = Table({name: values[:, i] for i, name in enumerate(columns)})
-        table["saturated"] = table["saturated"].astype(bool)
+        full = min(self._full, self._top) if self._clipped else self._full
+        table["saturated"] = values[:, -1] >= full
         for name in ("x", "y", "fwhm"):
             table[name].unit = units.pix
         if wcs is not None and wcs.has_celestial:

@@ -195,7 +195,7 @@ class StarRemover:
     ) -> Iterator[tuple[Step, Removal | None]]:
         """As `remove`, yielding progress, a tile at a time; the last item has the result."""
         began = time.monotonic()
-        image = _values(image)
+        header, image = getattr(image, "header", None), _values(image)
         picture, restore = _as_planes(image)
         shape = (picture.shape[0], picture.shape[1], picture.shape[2])
         controls = controlling.checked(
@@ -209,7 +209,7 @@ class StarRemover:
         used = stretches.choose(stretch, stats) if isinstance(stretch, str) else stretch
         starless, stars = np.empty_like(picture), np.empty_like(picture)
         mask = np.zeros(picture.shape[1:], np.float32)
-        cataloguer = _cataloguer(shape, stats) if catalog else None
+        cataloguer = _cataloguer(shape, stats, header) if catalog else None
         notes: list[str] = []
 
         def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
@@ -314,10 +314,10 @@ class StarRemover:
         return result
 
 
-def _cataloguer(shape: tuple[int, int, int], stats: Statistics) -> Any:
+def _cataloguer(shape: tuple[int, int, int], stats: Statistics, header: Any) -> Any:
     from nox_runtime.catalog import Cataloguer
 
-    return Cataloguer(shape, stats.white)
+    return Cataloguer(shape, stats, None if header is None else header.get("SATURATE"))
 
 
 def _values(image: Any) -> Any:

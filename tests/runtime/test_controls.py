@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 from conftest import StandIn, starry
@@ -244,6 +245,36 @@ def test_catalogue_parts_neighbours_and_knows_saturation_and_sky() -> None:
     assert list(table["saturated"]) == [True, False, False]
     assert table["ra"][2] == pytest.approx(83.8, abs=2e-4)
     assert table["dec"][2] == pytest.approx(-5.4, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("scale", "limit", "dtype", "stated", "expected"),
+    [
+        (3000, None, "f4", None, [False] * 3),  # ADU as floats: a maximum is no limit
+        (3000, None, "f4", 2900, [True, False, False]),
+        (3000, None, "f4", 65535, [False] * 3),
+        (3000, None, "f4", "unknown", [False] * 3),
+        (3000, 1200, "f4", None, [True, True, False]),  # clipped: their tops are flat
+        (1.0, None, "f4", None, [True, False, False]),
+        (1.0, None, "f4", 65535, [True, False, False]),  # of the raw frames, not of this
+        (0.9, None, "f4", None, [False] * 3),
+        (65535, None, "u2", None, [True, False, False]),
+        (9000, 4095, "u2", None, [True, True, False]),  # a 12-bit camera
+        (4095, None, "u2", None, [False] * 3),
+        (9000, 8100, "u2", 4000, [True, True, False]),
+        (32767, None, "i2", None, [True, False, False]),
+    ],
+)
+def test_saturation_is_a_level_or_a_plateau_never_the_maximum_alone(
+    scale: float, limit: float | None, dtype: str, stated: object, expected: list[bool]
+) -> None:
+    picture = sky([(50, 50, 0.9, 4.0), (120, 90, 0.5, 4.0), (60, 120, 0.2, 4.0)])
+    picture = np.minimum(picture * scale, limit or np.inf)
+    hdu = fits.PrimaryHDU((np.rint(picture) if dtype != "f4" else picture).astype(dtype))
+    if stated is not None:
+        hdu.header["SATURATE"] = stated
+    made = StarRemover(StandIn()).remove(hdu, catalog=True)  # type: ignore[arg-type]
+    assert list(made.catalog["saturated"]) == expected
 
 
 def test_no_catalogue_unless_asked_for(stand_in: StarRemover) -> None:

@@ -110,9 +110,11 @@ def test_every_output_is_written(picture: Path, capsys: pytest.CaptureFixture[st
 def test_catalogue_as_fits(picture: Path) -> None:
     out = picture.with_name("cat.fits")
     assert main(picture, "-q", f"--catalog={out}") == 0
-    assert {"x", "y", "ra", "dec", "flux", "fwhm", "peak", "saturated"} <= set(
-        Table.read(out).colnames
-    )
+    table = Table.read(out)
+    assert {"x", "y", "ra", "dec", "flux", "fwhm", "peak", "saturated"} <= set(table.colnames)
+    fits.setval(picture, "SATURATE", value=20000)
+    assert main(picture, "-q", "--overwrite", f"--catalog={out}") == 0
+    assert table["saturated"].sum() < Table.read(out)["saturated"].sum() < len(table)
 
 
 def test_a_catalogue_keeps_its_stars_in_the_next_run(picture: Path, tmp_path: Path) -> None:
