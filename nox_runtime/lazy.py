@@ -10,7 +10,7 @@ import numpy as np
 from nox_runtime.controls import Controls
 from nox_runtime.engine import Layout, Runs
 from nox_runtime.errors import UsageError
-from nox_runtime.flow import iter_rows
+from nox_runtime.flow import descreen, iter_rows
 from nox_runtime.statistics import Statistics, grid_step, summed_up
 from nox_runtime.stretch import Stretch, choose
 
@@ -22,12 +22,16 @@ def is_lazy(image: Any) -> bool:
 
 @dataclass(frozen=True)
 class LazyParts:
-    """The dask arrays of a removal, (C, H, W) and the mask (H, W); the stretch delayed."""
+    """The dask arrays of a removal, (C, H, W) and the mask (H, W).
+
+    The stretch and the value that stands for 1 in descreened stars are delayed.
+    """
 
     starless: Any
     stars: Any
     mask: Any
     stretch: Any
+    white: Any
 
 
 def remove(
@@ -90,7 +94,21 @@ def remove(
         )
         for k in range(3)
     ]
-    return LazyParts(joined[0], joined[1], joined[2], used)
+    return LazyParts(joined[0], joined[1], joined[2], used, dask.delayed(_white)(stats))
+
+
+def _white(stats: Statistics) -> float:
+    return stats.white if stats.white > 0 else 1.0
+
+
+def descreened(starless: Any, stars: Any, white: Any) -> Any:
+    """`nox_runtime.flow.descreen` of dask arrays, block by block; `white` may be delayed."""
+    import dask.array as da
+
+    return da.map_blocks(
+        descreen, starless + stars, starless, white, dtype=starless.dtype,
+        meta=np.empty((0,) * starless.ndim, starless.dtype),
+    )  # fmt: skip
 
 
 def _window(first: int, last: int, length: int, reach: int, multiple: int) -> tuple[int, int]:

@@ -73,6 +73,9 @@ class Removal:
     @cached_property
     def descreened(self) -> np.ndarray:
         """The stars for screen blending, 0 to `white`; see `descreen`."""
+        if lazy.is_lazy(self.starless):
+            made: np.ndarray = lazy.descreened(self.starless, self.stars, self.white)
+            return made
         return descreen(self.starless + self.stars, self.starless, self.white)
 
 
@@ -243,11 +246,10 @@ class StarRemover:
         if catalog:
             controls = replace(controls, max_size=np.inf)  # refused alike
         made = lazy.remove(picture, self.runs, self.layout, stretch, controls)
-        kind = picture.dtype.kind
-        white = float(np.iinfo(picture.dtype).max) if kind == "u" else 1.0
         return Removal(
             restore(made.starless), restore(made.stars), made.mask, made.stretch,
-            self.model.device, self.model.facts, 0.0, white=white, notes=tuple(self.model.notes),
+            self.model.device, self.model.facts, 0.0, white=made.white,
+            notes=tuple(self.model.notes),
         )  # fmt: skip
 
     def remove(

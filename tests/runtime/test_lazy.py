@@ -43,6 +43,26 @@ def test_dask_arrays_stay_lazy_and_give_the_same(dtype: str, shape: tuple[int, .
     np.testing.assert_array_equal(pixels[..., mask == 0], before[..., mask == 0])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("f4", 5000), ("f4", 0.9), ("u2", 60000), ("i2", 900)]
+)
+def test_descreened_stars_stay_lazy_and_are_those_of_the_array(dtype: str, scale: float) -> None:
+    model = StandIn()
+    picture = (starry(200, 230, 3) * scale).astype(dtype)
+    expected = StarRemover(model, tile=256).remove(picture, stretch="none")
+    model.seen.clear()
+    lazy = da.from_array(picture, chunks=(3, 90, 100))
+    made = StarRemover(model, tile=256).remove(lazy, stretch="none")
+    descreened = made.descreened
+    assert isinstance(descreened, da.Array)
+    assert not model.seen
+    assert descreened.dtype == picture.dtype
+    assert made.white.compute() == expected.white
+    step = 1 if dtype != "f4" else 2e-4 * scale
+    assert expected.descreened.max() > 0.3 * scale
+    np.testing.assert_allclose(descreened.compute(), expected.descreened, atol=step)
+
+
 def test_only_the_blocks_asked_for_are_computed() -> None:
     model = StandIn()
     picture = da.from_array(starry(900, 900)[0].astype("f4"), chunks=300)
