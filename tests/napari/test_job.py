@@ -308,7 +308,8 @@ def test_cancelling_between_tiles_lets_the_device_go(make_sky: Callable[..., Any
     assert some.lock.locked()
     steps.close()  # type: ignore[attr-defined]
     assert not some.lock.locked()
-    assert len(model.seen) <= 4  # of 108; one may have been begun ahead
+    # Of 108: two were taken, and each of two threads may have one waiting and one in hand.
+    assert len(model.seen) <= 6
 
 
 def test_work_ends_in_layers_a_failure_or_silence(make_sky: Callable[..., Any], gated: Any) -> None:
