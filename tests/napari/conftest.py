@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("napari", reason="napari is not installed (pip install --group test-napari)")
+#: Where this is set, window tests that cannot run are an error: a green run then means that
+#: the window was tested.
+REQUIRED = bool(os.environ.get("NOX_REQUIRE_WINDOW"))
+if REQUIRED:
+    import napari  # noqa: F401
+else:
+    pytest.importorskip(
+        "napari", reason="napari is not installed (pip install --group test-napari)"
+    )
 
 
 #: Milliseconds to wait for anything: crowded machines take their time.
@@ -49,10 +57,13 @@ def why_no_window(config: pytest.Config) -> str | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     # Before any fixture: without a display Qt would end the whole process.
     reason = why_no_window(config)
-    if reason is not None:
-        for item in items:
-            if {"qtbot", "opened"} & set(getattr(item, "fixturenames", ())):
-                item.add_marker(pytest.mark.skip(reason=reason))
+    windowed = [i for i in items if {"qtbot", "opened"} & set(getattr(i, "fixturenames", ()))]
+    if reason is None or not windowed:
+        return
+    if REQUIRED:
+        raise pytest.UsageError(f"NOX_REQUIRE_WINDOW is set, and there is no window: {reason}")
+    for item in windowed:
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture
@@ -70,9 +81,9 @@ def fits_file(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 
 class Gated:
-    """A stand-in model that waits at each tile until it is let through, or fails."""
+    """A stand-in model that waits at each tile until it is let through, or fails at one."""
 
-    def __new__(cls, *, error: Exception | None = None):  # type: ignore[no-untyped-def]
+    def __new__(cls, *, error: Exception | None = None, at: int = 1):  # type: ignore[no-untyped-def]
         from conftest import StandIn
 
         class Model(StandIn):
@@ -84,9 +95,10 @@ class Gated:
 
             def __call__(self, pictures: np.ndarray) -> np.ndarray:
                 self.calls += 1
-                if self.error is not None:
+                if self.error is None:
+                    assert self.gate.acquire(timeout=WAIT / 1000)
+                elif self.calls >= at:
                     raise self.error
-                assert self.gate.acquire(timeout=WAIT / 1000)
                 return super().__call__(pictures)
 
         return Model()
@@ -123,19 +135,82 @@ def make_sky():  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture
+def ended(qtbot):  # type: ignore[no-untyped-def]
+    """Waits for the end of a panel's run."""
+    return lambda panel: qtbot.waitUntil(lambda: panel._job is None, timeout=WAIT)
+
+
+@pytest.fixture
+def settled(qtbot):  # type: ignore[no-untyped-def]
+    """Waits until no thread works any more, and until all that they sent has arrived."""
+    from qtpy.QtCore import QThreadPool
+    from qtpy.QtWidgets import QApplication
+
+    def wait() -> None:
+        assert QThreadPool.globalInstance().waitForDone(WAIT)
+        for _ in range(20):  # what has arrived may ask for a turn of its own
+            QApplication.processEvents()
+
+    return wait
+
+
+@pytest.fixture
+def notified():  # type: ignore[no-untyped-def]
+    """Gives the notifications so far, of one severity."""
+    from napari.utils.notifications import notification_manager
+
+    notification_manager.records.clear()
+
+    def seen(severity: str = "error") -> list[str]:
+        records = notification_manager.records
+        return [str(n.message) for n in records if str(n.severity) == severity]
+
+    yield seen
+    # Their tracebacks hold the window, which napari's fixture wants to see go.
+    notification_manager.records.clear()
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        vars(sys).pop(name, None)
+
+
+@pytest.fixture
+def full_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """A folder on a full disk: what is written there goes to /dev/full."""
+    import builtins
+    import io
+
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    real = builtins.open
+
+    def full(file, *args, **kwargs):  # type: ignore[no-untyped-def]
+        mode = str(args[0] if args else kwargs.get("mode", "r"))
+        writes = set(mode) & set("wa+x") and str(file).startswith(str(folder))
+        return real("/dev/full" if writes else file, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", full)
+    monkeypatch.setattr(io, "open", full)
+    return folder
+
+
+@pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     """Opens a viewer with the panel docked; the model is the stand-in, or `model=`."""
     from conftest import FACTS, StandIn
     from napari.utils.notifications import notification_manager
+    from qtpy.QtCore import QThreadPool
 
-    from nox_napari import job, panel
+    from nox_napari import job, models, panel
     from nox_runtime.model import ModelEntry
 
     qtbot = request.getfixturevalue("qtbot")
     make = request.getfixturevalue("make_napari_viewer")
     entry = ModelEntry("stand-in", Path("stand-in.onnx"), FACTS, 18_200_000)
-    monkeypatch.setattr(panel, "available_models", lambda: [entry])
-    monkeypatch.setattr(panel, "available_devices", lambda: ["cpu"])
+    monkeypatch.setattr(models, "available_models", lambda: [entry])
+    monkeypatch.setattr(models, "available_devices", lambda: ["cpu"])
+    # On one core there would be one: the run that waits for a cancelled one never began.
+    QThreadPool.globalInstance().setMaxThreadCount(4)
     notification_manager.records.clear()
 
     def open_(*, show: bool = False, model: object = None):  # type: ignore[no-untyped-def]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,33 +122,17 @@ def test_an_existing_file_is_replaced_whole(tmp_path: Path) -> None:
     assert again.shape == (4, 5)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("source_there", [True, False])
 def test_full_disk_leaves_nothing_and_says_so(
-    fits_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source_there: bool
+    fits_file: Write, full_folder: Path, source_there: bool
 ) -> None:
     path = fits_file(starry(40, 60)[0].astype("f4"))
     ((data, settings, _),) = read(str(path))
     if not source_there:
         path.unlink()
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    import builtins
-    import io
-
-    real = builtins.open
-
-    def full(file: Any, *args: Any, **kwargs: Any) -> Any:
-        mode = str(args[0] if args else kwargs.get("mode", "r"))
-        writes = set(mode) & set("wa+x") and str(file).startswith(str(folder))
-        return real("/dev/full", *args, **kwargs) if writes else real(file, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "open", full)
-    monkeypatch.setattr(io, "open", full)
     with pytest.raises(OutputError, match=r"cannot be written.*free some space"):
-        write_image(str(folder / "a.fits"), data, like(settings))
-    monkeypatch.undo()
-    assert list(folder.iterdir()) == []
+        write_image(str(full_folder / "a.fits"), data, like(settings))
+    assert list(full_folder.iterdir()) == []
 
 
 def test_values_that_fits_cannot_hold(tmp_path: Path) -> None:

@@ -9,26 +9,17 @@ import numpy as np
 import pytest
 from conftest import StandIn
 from napari.components import ViewerModel
-from napari.utils.notifications import notification_manager
 
 from nox_napari.job import OUTPUTS, Engine, Outcome, Settings, run
 from nox_napari.results import build, mark, own_layers, place
 from nox_napari.session import Session
 
-#: Milliseconds to wait for anything: crowded machines take their time.
-WAIT = 180_000
 
-
-def ended(qtbot: Any, panel: Any) -> None:
-    qtbot.waitUntil(lambda: panel._job is None, timeout=WAIT)
-
-
-def errors() -> list[str]:
-    return [str(n.message) for n in notification_manager.records if str(n.severity) == "error"]
-
-
-def removed(session: Session, layer: Any, strength: float) -> dict[str, Any]:
-    settings = Settings(strength=strength, outputs=("starless",))
+def removed(
+    session: Session, layer: Any, strength: float = 1.0, outputs: tuple[str, ...] = ("starless",),
+    screen: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    settings = Settings(strength=strength, outputs=outputs, screen=screen)
     *_, outcome = run(session.request(layer, settings), session.engine)
     assert isinstance(outcome, Outcome)
     list(place(session.viewer, build(outcome)))
@@ -70,14 +61,34 @@ def test_a_result_that_goes_while_placing_comes_anew(make_sky: Callable[..., Any
     assert set(own_layers(viewer, str(layer.unique_id))) == set(OUTPUTS)
 
 
-def test_the_chosen_picture_stays_through_a_run(opened: Any, make_sky: Any, qtbot: Any) -> None:
+def test_stars_for_screen_blending_are_shown_on_their_own_scale(
+    make_sky: Callable[..., Any],
+) -> None:
+    viewer = ViewerModel()
+    picture = make_sky("f4").clip(0, 1)
+    layer = viewer.add_image(picture, rgb=True, contrast_limits=(0.1, 0.4), name="m31")
+    session = Session(viewer)
+    session.engine = Engine(models={(None, "auto"): StandIn()})
+    limits, seen = [], []
+    for screen in (False, True, True, False):
+        stars = removed(session, layer, outputs=("stars",), screen=screen)["stars"]
+        limits.append(tuple(stars.contrast_limits))
+        seen.append(stars)
+        if len(seen) == 2:  # what a hand has set stays while the scale does
+            stars.contrast_limits = (0, 0.7)
+    assert all(stars is seen[0] for stars in seen)
+    white = pytest.approx(float(picture.max()), rel=0.01)
+    assert limits == [(0, pytest.approx(0.3)), (0, white), (0, 0.7), (0, pytest.approx(0.3))]
+
+
+def test_the_chosen_picture_stays_through_a_run(opened: Any, make_sky: Any, ended: Any) -> None:
     viewer, panel = opened()
     other = viewer.add_image(make_sky("u2"), rgb=True, name="m33")
     active = viewer.add_image(make_sky("u2"), rgb=True, name="m31")
     panel.form.image.setCurrentIndex(panel.form.image.findText("m33"))
     for button in (panel.preview_button, panel.run_button):
         button.click()
-        ended(qtbot, panel)
+        ended(panel)
         assert panel.picture() is other
         assert viewer.layers.selection.active is active
     active.name = "andromeda"
@@ -91,28 +102,28 @@ def test_the_chosen_picture_stays_through_a_run(opened: Any, make_sky: Any, qtbo
 
 @pytest.mark.parametrize("fits", [True, False])
 def test_blending_does_not_outlast_a_rerun(
-    opened: Any, make_sky: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, fits: bool
+    opened: Any, make_sky: Any, ended: Any, monkeypatch: pytest.MonkeyPatch, fits: bool
 ) -> None:
     from nox_napari import results
 
     viewer, panel = opened()
     viewer.add_image(make_sky("u2"), rgb=True, name="m31")
     panel.run_button.click()
-    ended(qtbot, panel)
+    ended(panel)
     monkeypatch.setattr(results, "_fits", lambda *_: fits)
     mode = panel.compare.mode
     mode.setCurrentIndex(mode.findData("blend"))
     viewer.layers["m31 starless"].opacity = 0.5
     panel.form.outputs["mask"].setChecked(True)
     panel.run_button.click()
-    ended(qtbot, panel)
+    ended(panel)
     assert viewer.layers["m31 starless"].opacity == 0.5
     mode.setCurrentIndex(mode.findData("off"))
     assert viewer.layers["m31 starless"].opacity == 1
 
 
 def test_an_error_while_placing_does_not_jam_the_panel(
-    opened: Any, make_sky: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+    opened: Any, make_sky: Any, ended: Any, notified: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nox_napari import panel as module
 
@@ -125,9 +136,9 @@ def test_an_error_while_placing_does_not_jam_the_panel(
     with monkeypatch.context() as patch:
         patch.setattr(module, "place", broken)
         panel.run_button.click()
-        ended(qtbot, panel)
-    assert len(errors()) == 1
+        ended(panel)
+    assert len(notified()) == 1
     assert panel.run_button.text() == "Remove stars"
     panel.run_button.click()
-    ended(qtbot, panel)
+    ended(panel)
     assert "m31 starless" in viewer.layers

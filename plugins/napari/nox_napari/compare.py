@@ -135,7 +135,8 @@ class Compare(QWidget):
         super().showEvent(event)
 
     def stop(self) -> None:
-        """Leave the canvas as it was."""
+        """Leave the canvas as it was, until the panel is shown again."""
+        self._away = True
         self._wipe.clear()
         self._unfade()
         if self._line is not None and isalive(self._line):

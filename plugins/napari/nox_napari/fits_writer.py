@@ -19,6 +19,7 @@ import numpy as np
 from astropy.io import fits
 
 import nox_runtime
+from nox_napari.messages import for_window
 from nox_runtime.errors import ImageError, OutputError
 from nox_runtime.images import create_image, open_image, split_ending
 
@@ -63,6 +64,8 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     try:
         if not _written_like_source(target, picture, origin, known.get("nox"), cards, history):
             _write_anew(target, picture, known, cards, history)
+    except OutputError as error:  # the runtime's, which names options of the command line
+        raise OutputError(for_window(error)) from error
     except OSError as error:
         raise OutputError(
             f"{target}: cannot be written ({error.strerror or error}); "

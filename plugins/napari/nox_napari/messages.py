@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 from nox_runtime.errors import NoxError, reason
 
-#: What to type where ONNX Runtime is missing.
-INSTALL = "pip install 'astronox[cpu]'"
+#: What to type where ONNX Runtime is missing; cmd of Windows knows no single quotes.
+INSTALL = 'pip install "astronox[cpu]"'
 
 #: Options of the command line, and where the panel has them.
 _IN_THE_PANEL = {

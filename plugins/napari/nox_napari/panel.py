@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import napari.viewer
@@ -12,9 +10,8 @@ from napari.layers import Image, Layer
 from napari.utils.notifications import notification_manager, show_error, show_info
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import (
-    QFileDialog,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -31,23 +28,13 @@ from superqt.utils import create_worker
 from nox_napari.activity import Activity
 from nox_napari.compare import Compare
 from nox_napari.display import camera, is_turned_over, set_turned_over
-from nox_napari.form import DEVICES, Form, Upright, described, refill
+from nox_napari.form import Form, Upright, refill
 from nox_napari.job import Progress
-from nox_napari.messages import for_window, missing_runtime
+from nox_napari.messages import for_window
+from nox_napari.models import Models
 from nox_napari.results import mark, place
 from nox_napari.session import Failure, Session, progress_in_words, size_in_words, work
-from nox_runtime import objects
 from nox_runtime.errors import NoxError
-from nox_runtime.model import (
-    ModelEntry,
-    ModelFacts,
-    available_devices,
-    available_models,
-    load_model,
-)
-
-#: The value of the model chooser's last entry.
-_OTHER = "(other)"
 
 
 class _Job:
@@ -68,27 +55,30 @@ class StarRemovalPanel(QWidget):
     napari_viewer : napari.viewer.Viewer
     """
 
+    _docked = False  # Qt sends events before __init__ is through
+
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         # Plugins are given a proxy; layers that come through it do not compare equal to
         # those of the viewer's own selection (https://github.com/napari/napari/issues/5767).
         self.viewer: Any = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.session = Session(self.viewer)
-        self.device = "cpu"
         self._job: _Job | None = None
-        self._models: Any = None
+        self._gone = threading.Event()
+        self.destroyed.connect(self._gone.set)  # with the main window, which closes no child
         self._seen: Layer | None = None
         self._active: Any = None  # the unique_id of the layer last seen active
         self._activity = Activity(self.cancel)
         self._build()
         self._connect()
         self.reload_layers()
-        self._find_models()
+        self.models.find()
 
     # What is seen
 
     def _build(self) -> None:
         self.form = Form()
+        self.models = Models(self.form, self)
         self.trouble = QLabel()
         self.trouble.setWordWrap(True)
         self.trouble.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -138,7 +128,7 @@ class StarRemovalPanel(QWidget):
         self.run_button.clicked.connect(self._clicked)
         self.preview_button.clicked.connect(lambda: self.start(preview=True))
         self.form.image.currentIndexChanged.connect(self._picture_chosen)
-        self.form.model.activated.connect(self._model_chosen)
+        self.models.changed.connect(self._models_changed)
         self.form.turned_over.toggled.connect(lambda up: set_turned_over(self.viewer, up))
         layers = self.viewer.layers
         for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
@@ -205,60 +195,11 @@ class StarRemovalPanel(QWidget):
 
     # Models
 
-    def _find_models(self) -> None:
-        """Fill the choosers of model and device; opening models takes a while."""
-        self.form.model.addItem("Looking for models ...", None)
-        text = missing_runtime()
-        if text:
-            self._no_models(text)
-            return
-        self._models = create_worker(
-            _look_for_models, _start_thread=True, _ignore_errors=True,
-            _connect={"returned": self._models_found},
-        )  # fmt: skip
-
-    def _models_found(self, found: Any) -> None:
-        if not isalive(self):
-            return
-        if isinstance(found, str):
-            self._no_models(found)
-            return
-        models, devices = found
-        items = [(described(entry), str(entry.path)) for entry in models]
-        if not items:
-            self._no_models("No model came with this installation of nox; install it again.")
-        refill(self.form.model, [*items, ("Other file ...", _OTHER)], None)
-        names = [("auto", DEVICES["auto"])] + [(d, DEVICES.get(d, d)) for d in devices]
-        refill(self.form.device, [(text, value) for value, text in names], "auto")
-        self.device = devices[0] if devices else "cpu"
-
-    def _no_models(self, text: str) -> None:
-        self.trouble.setText(text)
-        self.trouble.setVisible(True)
-        refill(self.form.model, [("None", None)], None)
-        self.run_button.setEnabled(False)
-        self.preview_button.setEnabled(False)
-
-    def _model_chosen(self, index: int) -> None:
-        if self.form.model.itemData(index) != _OTHER:
-            return
-        name, _ = QFileDialog.getOpenFileName(self, "Choose a model", "", "Models (*.onnx)")
-        self.form.model.setCurrentIndex(0)
-        if not name:
-            return
-        try:
-            facts = load_model(name, device="cpu", threads=1).facts
-        except NoxError as error:
-            show_error(for_window(error))
-            return
-        self.add_model(Path(name), facts)
-
-    def add_model(self, path: Path, facts: ModelFacts) -> None:
-        """Offer a model file, and choose it."""
-        entry = ModelEntry(path.stem, path, facts, path.stat().st_size)
-        last = self.form.model.count() - 1
-        self.form.model.insertItem(last, described(entry), str(path))
-        self.form.model.setCurrentIndex(last)
+    def _models_changed(self) -> None:
+        self.trouble.setText(self.models.trouble)
+        self.trouble.setVisible(bool(self.models.trouble))
+        if self._job is None:
+            self._idle()
 
     # Running
 
@@ -272,22 +213,26 @@ class StarRemovalPanel(QWidget):
         """Run, on the whole picture or on what is in view."""
         if self._job is not None:
             return
+        layer = self.picture()
+        if layer is None:  # the error then names what was chosen instead
+            layer = self.viewer.layers.selection.active
         try:
             request = self.session.request(
-                self.picture(), self.form.settings(), self.form.protect.currentData(),
-                preview=preview, device=self.device,
+                layer, self.form.settings(), self.form.protect.currentData(),
+                preview=preview, device=self.models.device,
             )  # fmt: skip
         except NoxError as error:
             show_error(for_window(error))
             return
-        job = self._job = _Job(preview)
+        job, gone = _Job(preview), self._gone
+        self._job = job
         self.run_button.setText("Cancel")
         self.preview_button.setEnabled(False)
         self.progress.setRange(0, 0)
         self.status.setText("Starting ...")
         self._activity.begin(f"nox: {request.picture.name}")
         job.worker = create_worker(
-            work, request, self.session.engine, job.stopped.is_set,
+            work, request, self.session.engine, lambda: job.stopped.is_set() or gone.is_set(),
             _start_thread=True, _ignore_errors=True,
             _connect={
                 "yielded": lambda item: self._received(job, item),
@@ -320,7 +265,7 @@ class StarRemovalPanel(QWidget):
         else:
             outcome, layers = item
             job.placing = True  # half of the layers would be worse than all
-            self.device = outcome.removals[0].device
+            self.models.device = outcome.removals[0].device
             self.compare.hold(True)
             # One layer for each turn of the event loop: napari needs its time for each.
             steps = place(self.viewer, layers)
@@ -355,26 +300,27 @@ class StarRemovalPanel(QWidget):
 
     def _idle(self) -> None:
         self.run_button.setText("Remove stars")
-        self.preview_button.setEnabled(self.run_button.isEnabled())
+        for button in (self.run_button, self.preview_button):
+            button.setEnabled(not self.models.trouble)
         self.progress.setRange(0, 1)
         self.progress.setValue(0)
         self._activity.end()
         self.compare.hold(False)
 
+    def changeEvent(self, event: Any) -> None:  # noqa: N802
+        """napari closes a dock by taking the panel out of it; no close event comes."""
+        if event.type() == QEvent.Type.ParentChange:
+            was, self._docked = self._docked, self.parent() is not None
+            if was and not self._docked:
+                self._leave()
+        super().changeEvent(event)
+
     def closeEvent(self, event: Any) -> None:  # noqa: N802
+        """The panel alone, in no dock."""
+        self._leave()
+        super().closeEvent(event)
+
+    def _leave(self) -> None:
         """Leave nothing running and the canvas as it was."""
         self.cancel()
         self.compare.stop()
-        super().closeEvent(event)
-
-
-def _look_for_models() -> tuple[list[ModelEntry], list[str]] | str:
-    """Models and devices, or why there are none."""
-    try:
-        found = available_models(), available_devices()
-    except NoxError as error:
-        return for_window(error)
-    # Loading what measures stars holds Python up for a tenth of a second: now, not in a run.
-    with suppress(NoxError):
-        objects.require("the removed stars")
-    return found

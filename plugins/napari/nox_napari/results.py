@@ -85,6 +85,9 @@ def place(viewer: Any, layers: list[Layer]) -> Iterator[Layer]:
             old = None  # gone since the last step
         if old is not None and _fits(old, layer):
             mark(layer)["self"] = str(old.unique_id)
+            if mark(old).get("screen") != mark(layer)["screen"]:  # values of another scale
+                old.contrast_limits_range = layer.contrast_limits_range
+                old.contrast_limits = layer.contrast_limits
             old.data, old.metadata = layer.data, layer.metadata
             yield old
             continue
@@ -149,7 +152,8 @@ def _common(request: Request, role: str, outcome: Outcome) -> dict[str, Any]:
         "source": picture.key, "role": role, "model": first.model.name,
         "model_version": first.model.version, "weights_sha256": first.model.weights_sha256,
         "stretch": first.stretch.kind, "device": first.device, "strength": settings.strength,
-        "seconds": outcome.seconds, "notes": outcome.notes,
+        "screen": role == "stars" and settings.screen, "seconds": outcome.seconds,
+        "notes": outcome.notes,
     }  # fmt: skip
     # A part of the picture has another reference pixel: the header would lie about it.
     known = {} if role == "preview" else {
