@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from astropy.wcs import WCS
 
 from nox_napari.layers import Picture, Window, colours_first
 from nox_napari.protect import Protection
@@ -223,7 +224,7 @@ def _full(request: Request, engine: Engine, remover: StarRemover) -> Iterator[Pr
         steps = remover.iter_remove(
             pixels, stretch=used, strength=settings.strength, protect=protect,
             max_size=settings.max_size, catalog="points" in settings.outputs,
-            wcs=picture.metadata.get("wcs"),
+            wcs=_sky(picture.metadata.get("wcs")),
         )  # fmt: skip
         for step, removal in steps:
             done, total = k * each + step.done, len(request.planes) * each
@@ -238,6 +239,11 @@ def _full(request: Request, engine: Engine, remover: StarRemover) -> Iterator[Pr
     if clock.pace is not None and "points" not in settings.outputs:
         engine.pace[remover.model.device] = clock.pace * picture.height * picture.width / each
     yield Outcome(request, tuple(removals), seconds)
+
+
+def _sky(known: Any) -> WCS | None:
+    """The WCS of a picture; other plugins keep other things under that name."""
+    return known if isinstance(known, WCS) else None
 
 
 def _preview(

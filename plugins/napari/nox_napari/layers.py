@@ -130,7 +130,7 @@ def picture_of(layer: Layer | None) -> Picture:
     Raises
     ------
     UsageError
-        No layer, not an image, or values that are no numbers.
+        No layer, not an image, values that are no numbers, or a raw colour mosaic.
     """
     if layer is None:
         raise UsageError("no picture is open; open one (File > Open Files), then try again")
@@ -145,6 +145,12 @@ def picture_of(layer: Layer | None) -> Picture:
     sides = data.shape[:-1] if layer.rgb else data.shape
     if len(sides) < 2 or min(sides) < 1:
         raise UsageError(f"{layer.name}: its shape is {data.shape}; it must have rows and columns")
+    pattern = _bayer_pattern(layer.metadata.get("header"))
+    if pattern and not layer.rgb:  # as the runtime refuses them
+        raise UsageError(
+            f"{layer.name}: raw colour mosaic (BAYERPAT {pattern!r}); "
+            "debayer it first, its stars are not whole yet"
+        )
     look = {
         "contrast_limits": tuple(layer.contrast_limits),
         "gamma": layer.gamma,
@@ -156,6 +162,14 @@ def picture_of(layer: Layer | None) -> Picture:
         str(layer.unique_id), layer.name, data, bool(layer.rgb), tuple(map(int, sides[:-2])),
         int(sides[-2]), int(sides[-1]), Place.of(layer), look, dict(layer.metadata),
     )  # fmt: skip
+
+
+def _bayer_pattern(header: Any) -> str:
+    """BAYERPAT of a header; other plugins keep other things under that name."""
+    try:
+        return str(header["BAYERPAT"] or "").strip()
+    except (KeyError, TypeError, IndexError):
+        return ""
 
 
 def shown_plane(layer: Layer, point: tuple[float, ...]) -> tuple[int, ...]:
