@@ -67,7 +67,7 @@ def run_nox(path: Path, folder: Path, model: str | None, tile: int | None) -> di
     command += ["--tile", str(tile)] if tile else []
     began = time.monotonic()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    report: dict[str, Any] = json.loads(done.stdout)
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
     report["wall"] = time.monotonic() - began
     return report
 

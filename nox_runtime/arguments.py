@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nox_runtime import __version__
 
@@ -30,6 +34,26 @@ def _region(text: str) -> tuple[int, int, int, int]:
             f"{text!r} is no region; write X0:X1,Y0:Y1 in pixels from 0"
         ) from None
     return y0, y1, x0, x1
+
+
+def _number(kind: type, low: float, high: float, says: str) -> Callable[[str], Any]:
+    """What reads a number from `low` to `high`, or says that it must be that."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} must be {says}")
+        return value
+
+    return read
+
+
+_SHARE = _number(float, 0, 1, "a number from 0 to 1")
+_COUNT = _number(int, 0, math.inf, "a whole number, 0 or more")
+_SIZE = _number(float, sys.float_info.min, sys.float_info.max, "a number above 0")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         help="nebula comes with nox, horsehead is fetched (default: nebula)",
     )  # fmt: skip
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="FOLDER")
+    demo.add_argument("--overwrite", action="store_true", help="replace what is there")
     model_options(demo)
 
     info = commands.add_parser("info", help="what would run here, or what a picture is")
@@ -67,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("--model", metavar="NAME|FILE")
     info.add_argument("--device", choices=DEVICES, default="auto")
     info.add_argument("--hdu", metavar="N|NAME")
+    info.add_argument(
+        "--stack", action="store_true", help="the planes of a FITS cube, each by itself"
+    )
     models = commands.add_parser("models", help="list the built-in models")
     models.add_argument("action", nargs="?", choices=("list",), default="list")
     siril = commands.add_parser("siril", help="put nox into Siril's Scripts menu, or take it out")
@@ -119,7 +147,7 @@ def _controls(run: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     run.add_argument("--linked", action="store_true", help="one stretch for all channels")
     run.add_argument(
-        "--strength", type=float, default=1.0, metavar="0..1",
+        "--strength", type=_SHARE, default=1.0, metavar="0..1",
         help="0 leaves the stars, 1 removes them; between, they become smaller and fainter",
     )  # fmt: skip
     run.add_argument(
@@ -130,15 +158,15 @@ def _controls(run: argparse.ArgumentParser) -> None:
         "--keep", type=Path, metavar="CATALOG",
         help="stars that stay: x, y in pixels from 0, or ra, dec; perhaps radius",
     )  # fmt: skip
-    run.add_argument("--max-size", type=float, metavar="PX", help="wider objects stay (FWHM)")
+    run.add_argument("--max-size", type=_SIZE, metavar="PX", help="wider objects stay (FWHM)")
     run.add_argument(
-        "--min-roundness", type=float, metavar="0..1", help="objects less round than this stay"
+        "--min-roundness", type=_SHARE, metavar="0..1", help="objects less round than this stay"
     )
     run.add_argument(
         "--region", type=_region, metavar="X0:X1,Y0:Y1", help="only there; pixels from 0"
     )
     run.add_argument(
-        "--passes", type=int, default=1, metavar="N",
+        "--passes", type=int, choices=(1, 2), default=1,
         help="2: also take what the first pass left, for dense fields; twice the time",
     )  # fmt: skip
     run.add_argument(
@@ -176,7 +204,7 @@ def model_options(made: argparse.ArgumentParser) -> None:
         help="pixels a tile reads (default: by the device's memory)",
     )  # fmt: skip
     made.add_argument(
-        "--overlap", type=int, metavar="N",
+        "--overlap", type=_COUNT, metavar="N",
         help="pixels of surroundings within a tile (default: what the model needs)",
     )  # fmt: skip
-    made.add_argument("--threads", type=int, default=0, metavar="N", help="of the CPU")
+    made.add_argument("--threads", type=_COUNT, default=0, metavar="N", help="of the CPU")

@@ -32,43 +32,54 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from nox_runtime.outputs import Outputs
+    from nox_runtime.outputs import Outputs, check
     from nox_runtime.run_command import Job, one
     from nox_runtime.samples import sample
 
-    path = sample(args.sample)
-    args.output.mkdir(parents=True, exist_ok=True)
     outputs = Outputs(
         args.output / f"{args.sample}_starless.fits",
         args.output / f"{args.sample}_stars.fits",
         args.output / f"{args.sample}_preview.png",
     )
-    args.overwrite, args.stretch = True, "auto"
+    args.output.mkdir(parents=True, exist_ok=True)
+    check(args.output, outputs, args.overwrite)  # before anything is fetched
+    path = sample(args.sample)
+    args.stretch = "auto"
     one(Job(path, outputs), _remover(args), args)
     for out in outputs.wanted():
         print(out.resolve())
     return 0
 
 
+def _about(args: argparse.Namespace) -> int:
+    """What a picture is: its size, values and stretch, of each plane of a stack."""
+    from nox_runtime import stretch
+    from nox_runtime.images import open_image
+    from nox_runtime.statistics import gathered
+
+    with open_image(args.path, hdu=args.hdu, stack=args.stack) as source:
+        count, height, width = source.shape
+        print(f"{args.path}: {' x '.join(map(str, source.shape))} {source.dtype}")
+        for first in range(count) if source.stacked else [0]:
+            last = first + 1 if source.stacked else count
+
+            def rows(y0: int, y1: int, first: int = first, last: int = last) -> Any:
+                return source.read_planes(first, last, y0, y1, 0, width)
+
+            stats = gathered(rows, (last - first, height, width), source.dtype)
+            used = stretch.choose("auto", stats)
+            medians = ", ".join(f"{m:.6g}" for m in stats.median)
+            plane = f"plane {first}: " if source.stacked else ""
+            print(f"{plane}values {stats.low:.6g} to {stats.high:.6g}, median {medians}")
+            print(f"{plane}stretch {used.kind} ({used.reason})")
+        for note in source.notes:
+            print(f"note: {note}")
+    return 0
+
+
 def _info(args: argparse.Namespace) -> int:
     if args.path is not None:
-        from nox_runtime import stretch
-        from nox_runtime.images import open_image
-        from nox_runtime.statistics import gathered
-
-        with open_image(args.path, hdu=args.hdu) as source:
-            width = source.shape[2]
-            stats = gathered(
-                lambda y0, y1: source.read(y0, y1, 0, width), source.shape, source.dtype
-            )
-            used = stretch.choose("auto", stats)
-            print(f"{args.path}: {' x '.join(map(str, source.shape))} {source.dtype}")
-            print(f"values {stats.low:.6g} to {stats.high:.6g}, median "
-                  + ", ".join(f"{m:.6g}" for m in stats.median))  # fmt: skip
-            print(f"stretch {used.kind} ({used.reason})")
-            for note in source.notes:
-                print(f"note: {note}")
-        return 0
+        return _about(args)
     from nox_runtime import devices
     from nox_runtime.model import load_model
 

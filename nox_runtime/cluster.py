@@ -28,7 +28,7 @@ from nox_runtime.outputs import Outputs, check
 from nox_runtime.removal import StarRemover
 from nox_runtime.statistics import Statistics
 from nox_runtime.stretch import Stretch
-from nox_runtime.whole import take_back
+from nox_runtime.whole import reported, take_back
 
 _INSTALL = "pip install 'astronox[dask]'"
 #: Tiles or files a worker has before it, so that it never waits for the network.
@@ -116,6 +116,7 @@ def run_files(
     work: list[tuple[Path, Outputs]],
     remover: dict[str, Any],
     options: dict[str, Any],
+    tokens: list[str] | None = None,
 ) -> Iterator[tuple[int, dict[str, Any] | NoxError]]:
     """Remove the stars from files on a cluster; one file's tiles are spread over it.
 
@@ -127,6 +128,8 @@ def run_files(
         Under names that all workers know.
     remover, options : dict
         The keywords of `StarRemover` and of `nox_runtime.batch.iter_file`.
+    tokens : list of str, optional
+        That mark each file's results, so that another run can tell its own.
 
     Yields
     ------
@@ -141,20 +144,25 @@ def run_files(
     """
     client = connect(address)
     waiting: dict[Any, int] = {}
-    tokens: dict[int, str] = {}
+    if tokens is None:
+        tokens = [uuid.uuid4().hex for _ in work]
     try:
         if len(work) == 1:
-            yield 0, _mosaic(client, *work[0], remover, options)
+            with reported(work[0][1].wanted(), tokens[0]):
+                marked = {**options, "token": tokens[0]}
+                done = _mosaic(client, *work[0], remover, marked)
+            yield 0, done
             return
         from distributed import as_completed
 
         for index, (path, outputs) in enumerate(work):
             try:
+                for out in outputs.wanted():
+                    take_back(out, tokens[index])
                 check(path, outputs, options.get("overwrite", False))
             except NoxError as error:
                 yield index, error
                 continue
-            tokens[index] = uuid.uuid4().hex
             future = client.submit(
                 _do_file, path.resolve(), _resolved(outputs), remover,
                 {**options, "token": tokens[index]}, pure=False, retries=2,

@@ -80,13 +80,15 @@ class Journal:
         The file; it is made, or added to.
     settings : dict
         What the results depend on; files done with others are done again.
+    make : bool
+        Whether the file is made if need be.
 
     Raises
     ------
     OutputError, UsageError
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any], *, make: bool = True) -> None:
         self.path = Path(path)
         text = json.dumps(settings, sort_keys=True, default=str)
         self.key = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -97,7 +99,7 @@ class Journal:
             if self.path.exists():
                 for line in self.path.read_text("utf-8").splitlines():
                     self._read(line)
-            else:
+            elif make:
                 self.path.touch()
         except UnicodeDecodeError as error:
             raise UsageError(f"{self.path}: is no journal of nox-runtime; name another") from error
@@ -131,6 +133,11 @@ class Journal:
         if entry is None or not path.exists() or not all(p.exists() for p in outputs):
             return False
         return {k: entry.get(k) for k in ("input", "bytes", "modified", "key")} == self._state(path)
+
+    def token(self, path: Path) -> str:
+        """What marks the results of a file as those of this journal, until it is added."""
+        text = f"{self.path.resolve()}\n{path.resolve()}"
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
     def add(self, path: Path) -> None:
         """Note that a file is done."""

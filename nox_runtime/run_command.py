@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -11,9 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nox_runtime import __version__
 from nox_runtime.errors import NoxError, UsageError, reason
+from nox_runtime.images import open_image
 from nox_runtime.inputs import Input, Journal, expand
-from nox_runtime.outputs import Outputs, check_together, plan_outputs
+from nox_runtime.outputs import Outputs, check, check_together, plan_outputs
+from nox_runtime.whole import reported
 
 _NAMED = ("stars", "descreened", "mask", "catalog", "preview")
 #: Options that a result depends on; those of the journal.
@@ -89,116 +93,161 @@ def _outputs(item: Input, output: Path | None, args: argparse.Namespace, folder:
     return plan_outputs(item.path, where, folder=folder, compress=args.compress, **named)
 
 
+def _state(path: Path | None) -> list[Any] | None:
+    """What shows that a file which a result depends on has changed."""
+    if path is None:
+        return None
+    about = path.stat() if path.exists() else None
+    return [str(path.resolve()), about and about.st_size, about and about.st_mtime_ns]
+
+
 def _journal(args: argparse.Namespace) -> Journal | None:
     if not args.resume:
         return None
+    from nox_runtime.model import find_model
+
     settings = {
-        "model": args.model, "compress": args.compress, "passes": args.passes,
+        "nox": __version__, "compress": args.compress, "passes": args.passes,
+        "model": hashlib.sha256(find_model(args.model).read_bytes()).hexdigest(),
         "upsample": args.upsample, "tile": args.tile, "overlap": args.overlap,
         **{n: getattr(args, n) for n in (*_OPTIONS, *_NAMED) if n != "overwrite"},
+        "protect": _state(args.protect), "keep": _state(args.keep),
     }  # fmt: skip
-    if isinstance(args.resume, str):
-        return Journal(Path(args.resume), settings)
     output = Path(args.output) if args.output else Path()
-    return Journal((output if output.is_dir() else Path()) / "nox-runtime.journal", settings)
+    path = (output if output.is_dir() else Path()) / "nox-runtime.journal"
+    if isinstance(args.resume, str):
+        path = Path(args.resume)
+    return Journal(path, settings, make=not args.dry_run)
+
+
+@dataclass
+class _Tally:
+    """What became of the files; each is told as it comes, and the sum at the end."""
+
+    args: argparse.Namespace
+    jobs: int
+    skipped: int = 0
+    done: int = 0
+    failed: int = 0
+
+    def finished(self, report: dict[str, Any]) -> None:
+        self.done += 1
+        self._print(report)
+
+    def went_wrong(self, job: Job, error: Exception) -> None:
+        self.failed += 1
+        kind = type(error).__name__
+        if not isinstance(error, NoxError):
+            error = NoxError(f"{job.path}: {kind}: {reason(error)}")
+        complain(error)
+        self._print({"input": str(job.path), "error": str(error), "kind": kind})
+
+    def sum_up(self) -> None:
+        rest = self.jobs - self.skipped - self.done - self.failed
+        counts = {"done": self.done, "failed": self.failed, "skipped": self.skipped}
+        self._print({"summary": counts | {"not_done": rest}})
+        if (self.jobs > 1 or self.skipped) and not self.args.quiet:
+            tail = f", {rest} not begun or dropped" if rest else ""
+            said = ", ".join(f"{n} {what}" for what, n in counts.items())
+            print(said + tail, file=sys.stderr)
+
+    def _print(self, line: dict[str, Any]) -> None:
+        if self.args.json:
+            print(json.dumps(line), flush=True)
+
+
+def _why_skip(job: Job, args: argparse.Namespace, journal: Journal | None) -> str:
+    """Why a file is left out, if it is."""
+    if journal is not None and journal.done(job.path, job.outputs.wanted()):
+        return "done already, says the journal"
+    if args.skip_existing and all(p.exists() for p in job.outputs.wanted()):
+        return "its results exist"
+    return ""
 
 
 def run(args: argparse.Namespace, make_remover: Callable[[argparse.Namespace], Any]) -> int:
     """Do all files; 0 if none failed, else 1."""
     jobs = plan(args)
+    journal, tally = _journal(args), _Tally(args, len(jobs))
     if args.dry_run:
-        return _dry_run(jobs, args)
-    journal = _journal(args)
-    todo, skipped = [], 0
-    for job in jobs:
-        known = journal is not None and journal.done(job.path, job.outputs.wanted())
-        there = args.skip_existing and all(p.exists() for p in job.outputs.wanted())
-        if known or there:
-            skipped += 1
-        else:
-            todo.append(job)
-    done, failed = 0, 0
-
-    def finished(job: Job, report: dict[str, Any]) -> None:
-        nonlocal done
-        done += 1
-        if journal is not None:
-            journal.add(job.path)
-        if args.json:
-            print(json.dumps(report), flush=True)
-
+        return _dry_run(jobs, journal, tally)
+    todo = [job for job in jobs if not _why_skip(job, args, journal)]
+    tally.skipped = len(jobs) - len(todo)
     try:
         if args.cluster and todo:
-            failed = _on_cluster(todo, args, finished)
+            _on_cluster(todo, journal, tally)
         elif todo:
             remover = make_remover(args)
             for job in todo:
                 try:
-                    finished(job, one(job, remover, args))
-                except NoxError as error:
-                    complain(error)
-                    failed += 1
+                    _one_of_many(job, remover, journal, tally)
                 except BrokenPipeError:  # nobody reads the reports any more
                     raise
                 except Exception as error:  # one odd file must not stop the others
-                    complain(NoxError(f"{job.path}: {type(error).__name__}: {reason(error)}"))
-                    failed += 1
+                    tally.went_wrong(job, error)
     finally:
-        if (len(jobs) > 1 or skipped) and not args.quiet:
-            rest = len(todo) - done - failed
-            tail = f", {rest} not begun or dropped" if rest else ""
-            print(f"{done} done, {failed} failed, {skipped} skipped{tail}", file=sys.stderr)
-    return 1 if failed else 0
+        tally.sum_up()
+    return 1 if tally.failed else 0
 
 
-def _on_cluster(
-    todo: list[Job], args: argparse.Namespace, finished: Callable[[Job, dict[str, Any]], None]
-) -> int:
+def _one_of_many(job: Job, remover: Any, journal: Journal | None, tally: _Tally) -> None:
+    token = "" if journal is None else journal.token(job.path)
+    with reported(job.outputs.wanted(), token):
+        report = one(job, remover, tally.args, token)
+        if journal is not None:
+            journal.add(job.path)
+    tally.finished(report)
+
+
+def _on_cluster(todo: list[Job], journal: Journal | None, tally: _Tally) -> None:
     from nox_runtime.cluster import run_files
 
-    failed = 0
+    args = tally.args
     work = [(job.path, job.outputs) for job in todo]
-    for index, result in run_files(args.cluster, work, remover_options(args), options(args)):
+    tokens = None if journal is None else [journal.token(job.path) for job in todo]
+    for index, result in run_files(
+        args.cluster, work, remover_options(args), options(args), tokens
+    ):
         if isinstance(result, NoxError):
-            complain(result)
-            failed += 1
+            tally.went_wrong(todo[index], result)
             continue
+        if journal is not None:
+            journal.add(todo[index].path)
         if not args.quiet:
             tell(result, verbose=args.verbose)
-        finished(todo[index], result)
-    return failed
+        tally.finished(result)
 
 
-def _dry_run(jobs: list[Job], args: argparse.Namespace) -> int:
-    from nox_runtime.images import open_image
-    from nox_runtime.outputs import check
-
-    failed = 0
+def _dry_run(jobs: list[Job], journal: Journal | None, tally: _Tally) -> int:
+    args = tally.args
     for job in jobs:
-        try:
-            missing = not job.outputs.starless.parent.exists()
-            if not missing:
-                read = (args.protect, args.keep, args.model)
-                check(job.path, job.outputs, args.overwrite or args.skip_existing, read)
-            with open_image(job.path, hdu=args.hdu, stack=args.stack) as source:
-                shape, dtype = source.shape, source.dtype.name
-        except NoxError as error:
-            complain(error)
-            failed += 1
-            continue
-        written = {k: str(v) for k, v in asdict(job.outputs).items() if v is not None}
-        if args.json:
-            plan = {"input": str(job.path), "outputs": written, "shape": shape, "dtype": dtype}
-            print(json.dumps(plan), flush=True)
+        about: dict[str, Any] = {"input": str(job.path)}
+        if why := _why_skip(job, args, journal):
+            lines = [f"{job.path}: would be left out, {why}"]
+            about["skip"] = why
         else:
-            print(f"{job.path}: {' x '.join(map(str, shape))} {dtype}")
-            for path in written.values():
-                print(f"  would write {path}")
-    return 1 if failed else 0
+            try:
+                if job.outputs.starless.parent.exists():
+                    read = (args.protect, args.keep, args.model)
+                    check(job.path, job.outputs, args.overwrite, read)
+                with open_image(job.path, hdu=args.hdu, stack=args.stack) as source:
+                    about |= {"shape": source.shape, "dtype": source.dtype.name}
+            except NoxError as error:
+                tally.went_wrong(job, error)
+                continue
+            made = {k: str(v) for k, v in asdict(job.outputs).items() if v is not None}
+            about["outputs"] = made
+            lines = [f"{job.path}: {' x '.join(map(str, about['shape']))} {about['dtype']}"]
+            lines += [f"  would write {path}" for path in made.values()]
+        print(json.dumps(about) if args.json else "\n".join(lines), flush=True)
+    return 1 if tally.failed else 0
 
 
-def one(job: Job, remover: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """Process one file under a progress bar and say what was done."""
+def one(job: Job, remover: Any, args: argparse.Namespace, token: str = "") -> dict[str, Any]:
+    """Process one file under a progress bar and say what was done.
+
+    The token marks the results; see `nox_runtime.whole.reported`.
+    """
     from tqdm import tqdm
 
     from nox_runtime.batch import iter_file
@@ -206,7 +255,7 @@ def one(job: Job, remover: Any, args: argparse.Namespace) -> dict[str, Any]:
     quiet = getattr(args, "quiet", False)
     report: dict[str, Any] = {}
     with tqdm(desc=job.path.name, unit="tile", disable=quiet, file=sys.stderr) as bar:
-        for item in iter_file(job.path, job.outputs, remover, **options(args)):
+        for item in iter_file(job.path, job.outputs, remover, **options(args), token=token):
             if isinstance(item, dict):
                 report = item
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nox_runtime.errors import OutputError
@@ -48,14 +48,15 @@ def give_name(part: Path, path: Path, overwrite: bool) -> None:
         return
     try:  # a link fails where the name is taken, a move would overwrite it
         os.link(part, path)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or os.path.lexists(path):
+            part.unlink(missing_ok=True)
+            raise OutputError(
+                f"{path}: was made by another program meanwhile; give --overwrite to replace it"
+            ) from None
+        os.rename(part, path)  # a file system without links
+    else:
         os.unlink(part)
-    except FileExistsError:
-        part.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path}: was made by another program meanwhile; give --overwrite to replace it"
-        ) from None
-    except OSError:  # a file system without links
-        os.replace(part, path)
 
 
 def claim(path: Path, token: str) -> Path:
@@ -75,6 +76,34 @@ def mark(part: Path, path: Path, token: str) -> None:
     """Mark what will be `path` as this run's own, where the file system has links."""
     with contextlib.suppress(OSError):
         os.link(part, claim(path, token))
+
+
+@contextlib.contextmanager
+def reported(paths: Sequence[Path], token: str) -> Iterator[None]:
+    """Around the making of results and their report: all of them come to stay, or none.
+
+    What an earlier run of this token made, and was ended before it could report, is
+    taken back first; so is what this one made, if it fails.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    token : str
+        That marks them as a run's own; without one nothing is taken back.
+    """
+
+    def all_back() -> None:
+        for path in paths if token else ():
+            take_back(path, token)
+
+    all_back()
+    try:
+        yield
+    except BaseException:
+        all_back()
+        raise
+    for path in paths if token else ():
+        claim(path, token).unlink(missing_ok=True)
 
 
 class SmallFile:

@@ -14,7 +14,7 @@ import tifffile
 from astropy.io import fits
 from conftest import starry
 
-from nox_runtime import samples
+from nox_runtime import cli, samples
 from nox_runtime.cli import main
 from nox_runtime.model import find_model
 
@@ -50,8 +50,9 @@ def test_run_prints_a_json_line_a_file(picture: Path, capsys: pytest.CaptureFixt
     assert main(["run", str(picture), "--json", "-q", "-o", str(picture.parent / "out.fits")]) == 0
     out = capsys.readouterr()
     assert out.err == ""
-    report = json.loads(out.out)
+    report, last = map(json.loads, out.out.splitlines())
     assert report["outputs"] == {"starless": str(picture.parent / "out.fits")}
+    assert last == {"summary": {"done": 1, "failed": 0, "skipped": 0, "not_done": 0}}
 
 
 def _empty(folder: Path) -> Path:
@@ -208,8 +209,33 @@ def test_device_that_is_not_there(picture: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    "extra", [["--tile", "8"], ["--overlap", "-4"], ["other.fits", "--stars=x.fits"]]
+    ("option", "value", "says"),
+    [
+        ("--strength", "5", "'5' must be a number from 0 to 1"),
+        ("--strength", "nan", "'nan' must be a number from 0 to 1"),
+        ("--min-roundness", "-0.1", "must be a number from 0 to 1"),
+        ("--max-size", "0", "'0' must be a number above 0"),
+        ("--max-size", "inf", "'inf' must be a number above 0"),
+        ("--threads", "-3", "'-3' must be a whole number, 0 or more"),
+        ("--overlap", "-4", "'-4' must be a whole number, 0 or more"),
+        ("--overlap", "1.5", "'1.5' must be a whole number, 0 or more"),
+        ("--passes", "3", "invalid choice: 3"),
+    ],
 )
+def test_numbers_out_of_range_are_usage_errors_before_any_work(
+    option: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(cli, "_remover", lambda args: pytest.fail("the model was loaded"))
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "nowhere.fits", f"{option}={value}"])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert f"argument {option}: " in said
+    assert says in said
+
+
+@pytest.mark.parametrize("extra", [["--tile", "8"], ["other.fits", "--stars=x.fits"]])
 def test_usage_errors_exit_with_2(
     picture: Path, extra: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,6 +343,17 @@ def test_demo_leaves_three_files(tmp_path: Path, capsys: pytest.CaptureFixture[s
         np.testing.assert_array_equal(starless.astype("i8") + stars, before[1].data)
 
 
+def test_demo_replaces_nothing_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "nebula_stars.fits"
+    mine.write_text("mine")
+    assert main(["demo", "-o", str(tmp_path)]) == 1
+    assert errors(capsys)[0].endswith(f"{mine}: exists already; give --overwrite to replace it")
+    assert mine.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [mine]
+    assert main(["demo", "-o", str(tmp_path), "--overwrite"]) == 0
+    assert fits.getheader(mine, 1)["NOXVER"]
+
+
 def test_horsehead_is_checked_against_its_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], astro: Path
 ) -> None:
@@ -355,6 +392,23 @@ def test_info_and_models(picture: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "stretch auto (linear" in capsys.readouterr().out
     assert main(["models"]) == 0
     assert "nox-1: version" in capsys.readouterr().out
+
+
+def test_info_on_a_cube_takes_the_option_that_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cube.fits"
+    cube = np.stack([(starry()[0] ** 3 * 4000 + 500), starry()[0] * 60000]).astype("u2")
+    fits.writeto(path, cube)
+    assert main(["info", str(path)]) == 1
+    assert "or --stack for each plane by itself" in errors(capsys)[0]
+    assert main(["info", str(path), "--stack"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{path}: 2 x 150 x 170 uint16"
+    assert said[2].startswith("plane 0: stretch auto (linear")
+    assert said[4].startswith("plane 1: stretch none (stretched already")
+    for k in (0, 1):
+        assert said[2 * k + 1].startswith(f"plane {k}: values {cube[k].min()} to {cube[k].max()},")
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])

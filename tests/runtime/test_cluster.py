@@ -145,7 +145,11 @@ def test_files_over_three_workers_one_of_them_killed(
     assert code == 1
     assert three.workers[0].wait(30) == -signal.SIGKILL
     said = capsys.readouterr()
-    reports = [json.loads(line) for line in said.out.splitlines()]
+    *reports, last = map(json.loads, said.out.splitlines())
+    assert last["summary"] == {"done": 6, "failed": 2, "skipped": 0, "not_done": 0}
+    failures = {Path(r["input"]).name: r["kind"] for r in reports if "error" in r}
+    assert failures == {"bad.fits": "ImageError", "there.fits": "OutputError"}
+    reports = [r for r in reports if "error" not in r]
     assert sorted(Path(r["input"]).name for r in reports) == names
     assert "6 done, 2 failed" in said.err
     assert "bad.fits: not a readable FITS file" in said.err

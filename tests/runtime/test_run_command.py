@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from conftest import StandIn, starry
 
-from nox_runtime import cli
+from nox_runtime import cli, model, run_command
 from nox_runtime.removal import StarRemover
 from nox_runtime.run_command import remover_options
 
@@ -77,7 +79,7 @@ def data(path: Path) -> np.ndarray:
 def test_every_output_is_written(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(picture, "-o", picture.parent / "o/", "--stars", "--descreened", "--mask",
                 "--catalog", "--preview", "--json", "-q") == 0  # fmt: skip
-    report = json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out.splitlines()[0])
     names = {k: Path(v).name for k, v in report["outputs"].items()}
     assert names == {
         "starless": "m42_starless.fits", "stars": "m42_stars.fits",
@@ -296,6 +298,110 @@ def test_dry_run_does_nothing(night: Path, capsys: pytest.CaptureFixture[str]) -
     assert sorted(night.rglob("*")) == before
     assert not (night.parent / "out").exists()
     assert main(night / "notes.txt", "--dry-run", "--json") == 1
+
+
+def test_dry_run_leaves_out_what_the_run_would(
+    night: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = night.parent / "out"
+    run = (night, "-o", out, "-q")
+    assert main(*run, "--resume") == 0
+    (out / "b_starless.tif").unlink()
+    before = sorted(out.iterdir())
+    for option, why in (
+        ("--skip-existing", "its results exist"),
+        ("--resume", "done already, says the journal"),
+    ):
+        assert main(*run, "--dry-run", option) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == f"{night / 'a.fits'}: would be left out, {why}"
+        assert lines[1:] == [
+            f"{night / 'b.tif'}: 1 x 70 x 80 uint16", f"  would write {out / 'b_starless.tif'}"
+        ]  # fmt: skip
+    assert main(*run, "--dry-run", "--json", "--skip-existing") == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == {"input": str(night / "a.fits"), "skip": "its results exist"}
+    assert second["outputs"] == {"starless": str(out / "b_starless.tif")}
+    assert main(*run, "--dry-run") == 1
+    assert "a_starless.fits: exists already" in errors(capsys)[0]
+    assert main(night, "-o", night.parent / "new", "--dry-run", "--resume") == 0
+    assert sorted(out.iterdir()) == before
+    assert not Path("nox-runtime.journal").exists()
+
+
+def test_json_tells_failures_and_the_sum(night: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = night.parent / "out"
+    bad = night / "bad.fits"
+    bad.write_text("nothing " * 999)
+    assert main(bad, night / "a.fits", "-o", out, "--json", "-q") == 1
+    said = capsys.readouterr()
+    failure, report, last = map(json.loads, said.out.splitlines())
+    assert failure["input"] == str(bad)
+    assert failure["kind"] == "ImageError"
+    assert said.err == f"nox-runtime: error: {failure['error']}\n"
+    assert report["outputs"] == {"starless": str(out / "a_starless.fits")}
+    assert last == {"summary": {"done": 1, "failed": 1, "skipped": 0, "not_done": 0}}
+
+
+def test_resume_looks_at_all_that_a_result_comes_from(
+    picture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask, stars = picture.with_name("mask.tif"), picture.with_name("k.csv")
+    tifffile.imwrite(mask, np.zeros((150, 170), "u1"))
+    stars.write_text("x,y,radius\n20,20,5\n")
+    run = (picture, "--resume", picture.with_name("j"), "--protect", mask, "--keep", stars)
+
+    def skipped() -> bool:
+        assert main(*run, "--overwrite") == 0
+        return "0 done, 0 failed, 1 skipped" in capsys.readouterr().err
+
+    assert not skipped()
+    assert skipped()
+    tifffile.imwrite(mask, np.full((150, 170), 255, "u1"))
+    assert not skipped()
+    assert skipped()
+    stars.write_text("x,y,radius\n30,30,5\n")
+    assert not skipped()
+    assert skipped()
+    monkeypatch.setattr(run_command, "__version__", "99.0")
+    assert not skipped()
+    assert skipped()
+    other = picture.with_name("other.onnx")
+    other.write_bytes(b"another model")
+    monkeypatch.setattr(model, "find_model", lambda name: other)
+    assert not skipped()
+    assert skipped()
+    other.write_bytes(b"trained further")
+    assert not skipped()
+
+
+def test_resume_goes_on_after_a_crash_between_the_names_of_results(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A process that ends without a word after the first of three files has its name."""
+    code = (
+        "import os, sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from conftest import StandIn\n"
+        "from nox_runtime import cli\nfrom nox_runtime.images import base\n"
+        "from nox_runtime.removal import StarRemover\n"
+        "cli._remover = lambda args: StarRemover(StandIn(), tile=128)\n"
+        "give = base.give_name\n"
+        "base.give_name = lambda *args: (give(*args), os._exit(9))\n"
+        "cli.main(sys.argv[1:])"
+    )
+    run = (str(picture), "--stars", "--mask", "--resume", str(picture.with_name("j")))
+    done = subprocess.run([sys.executable, "-c", code, "run", *run], capture_output=True, text=True)
+    assert done.returncode == 9, done.stderr
+    starless, stars = picture.with_name("m42_starless.fits"), picture.with_name("m42_stars.fits")
+    assert starless.exists()
+    assert not stars.exists()
+    # Not its own run: it does not know what that is.
+    assert main(picture, "-q", "--stars", "--mask") == 1
+    assert "exists already" in errors(capsys)[0]
+    assert main(*run) == 0
+    np.testing.assert_array_equal(data(starless).astype(int) + data(stars), data(picture))
+    assert not [p for p in picture.parent.glob(".m42*") if p.stat().st_nlink > 1]
 
 
 def test_compressed_by_default_name(picture: Path) -> None:

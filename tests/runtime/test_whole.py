@@ -9,7 +9,7 @@ import pytest
 
 from nox_runtime import whole
 from nox_runtime.errors import OutputError
-from nox_runtime.whole import SmallFile, mark, take_back
+from nox_runtime.whole import SmallFile, mark, reported, take_back
 
 
 def written(path: Path) -> None:
@@ -50,6 +50,40 @@ def test_without_links_files_are_moved(tmp_path: Path, monkeypatch: pytest.Monke
     mark(made.temporary, path, "run")
     made.finish()
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    late = SmallFile(tmp_path / "b.png", written, "--preview", overwrite=False)
+    late.path.write_text("another's")
+    with pytest.raises(OutputError, match="made by another program meanwhile"):
+        late.finish()
+    assert late.path.read_text() == "another's"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_results_stay_all_together_or_not_at_all(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.fits", tmp_path / "b.fits"]
+
+    def make(path: Path) -> None:
+        made = SmallFile(path, written, "-o", overwrite=False)
+        mark(made.temporary, path, "run")
+        made.finish()
+
+    def fail(token: str) -> None:
+        with reported(paths, token):
+            if token:
+                make(paths[0])
+            raise RuntimeError("ended")
+
+    with pytest.raises(RuntimeError, match="ended"):
+        fail("run")
+    assert not list(tmp_path.iterdir())
+    make(paths[0])  # and then the process ends
+    with reported(paths, "run"):
+        assert not list(tmp_path.iterdir())
+        for path in paths:
+            make(path)
+    assert sorted(tmp_path.iterdir()) == paths  # no mark is left
+    with pytest.raises(RuntimeError, match="ended"):
+        fail("")
+    assert sorted(tmp_path.iterdir()) == paths
 
 
 def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
