@@ -136,32 +136,33 @@ def find(data: Path | None = None, scripts: Path | None = None) -> list[Siril]:
     return found
 
 
-def _run(siril: Siril, *words: str) -> str:
+def _run(siril: Siril, *words: str, remedy: str = "") -> str:
     # -I: nothing of this folder or of this Python may be seen.
     command = [str(siril.python), "-I", *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
+        usual = (
+            f"in Siril's own console, run pyscript {SCRIPT} -install (works once {DISTRIBUTION} "
+            "is on the package index)"
+        )
         raise OutputError(
-            f"{siril.python}: does not start ({error.strerror}); in Siril's own console, run "
-            f"pyscript {SCRIPT} -install"
+            f"{siril.python}: does not start ({error.strerror}); {remedy or usual}"
         ) from error
     if done.returncode:
         said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        what = "a line of code" if words[0] == "-c" else " ".join(words[:4])
+        usual = "check the network and the free space, and try again"
         raise OutputError(
-            f"{siril.python}: {' '.join(words[:4])} failed ({' '.join(said[-2:])[:300]}); check "
-            "the network and the free space, and try again"
+            f"{siril.python}: {what} failed ({' '.join(said[-2:])[:300]}); {remedy or usual}"
         )
     return done.stdout
 
 
-def _knows(siril: Siril, module: str) -> bool:
-    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
-    try:
-        _run(siril, "-c", code)
-    except OutputError:
-        return False
-    return True
+def _knows(siril: Siril, module: str, remedy: str = "") -> bool:
+    # By what it prints: a Python that fails has said nothing of the module.
+    code = f"import importlib.util; print(importlib.util.find_spec({module!r}) is not None)"
+    return _run(siril, "-c", code, remedy=remedy).strip() == "True"
 
 
 def package(folder: Path) -> str:
@@ -281,20 +282,37 @@ def install(siril: Siril, onnxruntime: str = "") -> Iterator[str]:
 
 
 def uninstall(siril: Siril) -> Iterator[str]:
-    """Undo `install`; yields each thing that was done, a line."""
+    """Undo `install`; yields each thing that was done, a line.
+
+    Raises
+    ------
+    OutputError
+        The script is not nox's or cannot be removed, or Siril's Python does not start, so that
+        nobody knows whether the package is there.
+    """
     target = siril.scripts / SCRIPT
     _check_ours(target)
     if target.exists():
-        target.unlink()
+        try:
+            target.unlink()
+        except OSError as error:
+            raise OutputError(
+                f"{target}: cannot be removed ({reason(error)}); remove it by hand"
+            ) from error
         yield f"removed script {target}"
     else:
         yield f"no script {target}"
-    if _knows(siril, "nox_runtime"):
+    environment = siril.data / "venv"
+    remedy = (
+        f"the package {DISTRIBUTION} may still be there: delete the folder {environment}, which "
+        "Siril makes anew when it starts"
+    )
+    if _knows(siril, "nox_runtime", remedy):
         _run(siril, "-m", "pip", "uninstall", "--yes", "--quiet", DISTRIBUTION)
-        yield f"removed package {DISTRIBUTION} from {siril.data / 'venv'}"
+        yield f"removed package {DISTRIBUTION} from {environment}"
         yield "the packages that it needs stay: other scripts may use them"
     else:
-        yield f"no package {DISTRIBUTION} in {siril.data / 'venv'}"
+        yield f"no package {DISTRIBUTION} in {environment}"
 
 
 def run_command(args: argparse.Namespace) -> int:

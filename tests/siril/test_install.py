@@ -91,6 +91,30 @@ def test_an_environment_that_does_not_start_is_named(
 
 
 @linux
+@pytest.mark.parametrize("broken", ["missing", "fails"])
+def test_uninstall_says_that_nobody_knows_of_the_package_if_python_does_not_start(
+    home: Path, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    data = made_up(home / "data")
+    if broken == "fails":
+        python = data / "venv" / "bin" / "python"
+        python.write_text("#!/bin/sh\necho No module named encodings >&2\nexit 1\n")
+        python.chmod(0o755)
+    (home / "scripts").mkdir()
+    script = home / "scripts" / SCRIPT.name
+    script.write_bytes(SCRIPT.read_bytes())
+    options = ["--data", str(data), "--scripts", str(script.parent)]
+    assert main(["siril", "uninstall", *options]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"removed script {script}\n"
+    assert not script.exists()
+    why = "No module named encodings" if broken == "fails" else "does not start"
+    assert why in said.err
+    assert f"astronox may still be there: delete the folder {data / 'venv'}" in said.err
+    assert said.err.count("\n") == 1
+
+
+@linux
 def test_an_old_python_is_refused(home: Path) -> None:
     data = made_up(home / "data")
     python = data / "venv" / "bin" / "python"
