@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import subprocess
+from pathlib import Path
 
 from nox_runtime.errors import DeviceError
 
@@ -98,16 +99,35 @@ def is_full(error: BaseException) -> bool:
 
 
 def free_memory(device: str) -> int | None:
-    """Bytes free on a device, or None where that cannot be known."""
+    """Bytes free on a device, or None where that cannot be known.
+
+    Of several GPUs that of the first in ``CUDA_VISIBLE_DEVICES``; of the machine's memory
+    what the control groups of a container or batch system leave.
+    """
     if device in ("cuda", "tensorrt"):
-        command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-        try:
-            said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-            return int(said.stdout.split()[0]) << 20
-        except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-            return None
+        return _free_on_gpu()
     if device != "cpu":
         return None
+    limits = [known for known in (_free_in_machine(), _free_in_groups()) if known is not None]
+    return min(limits) if limits else None
+
+
+def _free_on_gpu() -> int | None:
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        first = visible.split(",")[0].strip()
+        if not first or first.startswith("-"):  # none is visible
+            return None
+        command.append(f"--id={first}")  # a number or the start of a UUID, as CUDA takes them
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return int(said.stdout.split()[0]) << 20
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def _free_in_machine() -> int | None:
     try:
         with open("/proc/meminfo") as lines:
             known = dict(line.split(":", 1) for line in lines)
@@ -118,6 +138,50 @@ def free_memory(device: str) -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return None
+
+
+#: Names in a control group, versions 2 and 1: limit, use, and the part of the use that is
+#: cached files, which give way.
+_GROUP_FILES = {
+    2: ("memory.max", "memory.current", "inactive_file"),
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def _free_in_groups(root: Path = Path("/")) -> int | None:
+    """What the memory limits of this process's control groups leave, if there are any."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except (OSError, ValueError):
+        return None
+    left = []
+    for line in lines:
+        number, kinds, within = line.split(":", 2)
+        version = 2 if number == "0" and not kinds else 1
+        if version == 1 and "memory" not in kinds.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("memory" if version == 1 else "")
+        own = top / within.strip("/")
+        # A limit holds for all groups below; a container may not see where it is itself.
+        for group in (own, *own.parents):
+            left.append(_free_in_group(group, *_GROUP_FILES[version]))
+            if group == top:
+                break
+    known = [free for free in left if free is not None]
+    return min(known) if known else None
+
+
+def _free_in_group(group: Path, limit: str, use: str, cached: str) -> int | None:
+    try:
+        most, used = (int((group / name).read_text()) for name in (limit, use))
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return None
+    try:
+        stat = (group / "memory.stat").read_text().splitlines()
+        used -= int(dict(line.split(" ", 1) for line in stat).get(cached, 0))
+    except (OSError, ValueError):
+        pass
+    return max(0, most - used)
 
 
 def tile_for(device: str, free: int | None, scale: int = 1) -> int:

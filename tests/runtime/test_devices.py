@@ -69,6 +69,66 @@ def test_tiles_grow_with_free_memory_to_a_limit() -> None:
     assert devices.free_memory("coreml") is None
 
 
+@pytest.mark.parametrize(
+    ("visible", "asked"),
+    [(None, None), ("1,0", "--id=1"), ("GPU-ab12", "--id=GPU-ab12"), ("", ""), ("-1", "")],
+)
+def test_free_memory_is_that_of_the_gpu_in_use(
+    visible: str | None, asked: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+
+    def smi(command: list[str], **options: object) -> SimpleNamespace:
+        commands.append(command)
+        return SimpleNamespace(stdout="1234\n99\n" if asked is None else "77\n")
+
+    monkeypatch.setattr(devices.subprocess, "run", smi)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    free = devices.free_memory("cuda")
+    if asked == "":  # none is visible
+        assert free is None
+        assert not commands
+        return
+    assert free == (1234 if asked is None else 77) << 20
+    assert [part for part in commands[0] if part.startswith("--id")] == ([asked] if asked else [])
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "free"),
+    [
+        ("0::/job/step\n", {}, None),
+        ("0::/\n", {"memory.max": "1000", "memory.current": "300"}, 700),
+        ("0::/job/step\n", {"job/step/memory.max": "max", "job/step/memory.current": "5"}, None),
+        ("0::/job/step\n",  # the tightest of those above; cached files give way
+         {"job/memory.max": "1000", "job/memory.current": "900",
+          "job/memory.stat": "anon 300\ninactive_file 500\n",
+          "job/step/memory.max": "5000", "job/step/memory.current": "100"}, 600),
+        ("0::/not/seen/inside\n", {"memory.max": "1000", "memory.current": "1100"}, 0),
+        ("11:cpu:/a\n4:memory:/job\n0::/\n",
+         {"memory/job/memory.limit_in_bytes": "2000", "memory/job/memory.usage_in_bytes": "600",
+          "memory/job/memory.stat": "inactive_file 7\ntotal_inactive_file 100\n"}, 1500),
+    ],
+)  # fmt: skip
+def test_free_memory_is_what_the_control_groups_leave(
+    tmp_path: Path, own: str, files: dict[str, str], free: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(own)
+    for name, text in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert devices._free_in_groups(tmp_path) == free
+    assert devices._free_in_groups(tmp_path / "nowhere") is None
+    monkeypatch.setattr(devices, "_free_in_machine", lambda: 800)
+    groups = devices._free_in_groups
+    monkeypatch.setattr(devices, "_free_in_groups", lambda: groups(tmp_path))
+    assert devices.free_memory("cpu") == min(800, 800 if free is None else free)
+
+
 def test_models_and_devices_that_are_there() -> None:
     entries = available_models()
     assert entries[0].name == model.DEFAULT_MODEL
