@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from nox_runtime.errors import ImageError, NoxError, OutputError, reason
 from nox_runtime.images.base import HeldSink, Source
 
 ENDINGS = (".xisf",)
+#: A keyword that holds room in a header for a while.
+_FILLER = "NOXROOM"
 _INSTALL = "pip install 'astronox[xisf]'"
 
 
@@ -78,11 +81,43 @@ class XisfSink(HeldSink):
             text = f"'{value}'" if isinstance(value, str) else str(value)
             keywords[key] = [{"value": text, "comment": comment}]
         self._image["FITSKeywords"] = keywords
+        # What its own bounds were, its results' are; see `_bounds`.
+        self._bounds: str | None = self._image.get("bounds")
         self._file: dict[str, Any] = dict(like.file_metadata) if like else {}
 
     def _complete(self) -> None:
+        if self.pixels.dtype.kind == "f":
+            bounds = self._bounds or _bounds(self.pixels)
+            # Room for them in the header, whose length must not change.
+            filler = [{"value": "", "comment": " " * len(bounds)}]
+            self._image["FITSKeywords"] = {**self._image["FITSKeywords"], _FILLER: filler}
         planes = np.ascontiguousarray(np.moveaxis(self.pixels, 0, -1))
         self._library.write(
             str(self.temporary), planes, creator_app="nox",
             image_metadata=self._image, xisf_metadata=self._file,
         )  # fmt: skip
+        if self.pixels.dtype.kind == "f":
+            _set_bounds(self.temporary, bounds)
+
+
+def _bounds(pixels: np.ndarray) -> str:
+    """The range of a picture's floats, 0 to 1 at least, as XISF writes it."""
+    sound = pixels[np.isfinite(pixels)]
+    low, high = (float(sound.min()), float(sound.max())) if sound.size else (0.0, 1.0)
+    return f"{min(low, 0.0):.17g}:{max(high, 1.0):.17g}"
+
+
+def _set_bounds(path: Path, bounds: str) -> None:
+    """Put the bounds into the header of a file, in place of the library's and the filler.
+
+    The library writes ``0:1`` for all floats, by which PixInsight would clip others.
+    """
+    with open(path, "r+b") as file:
+        file.seek(8)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(16)
+        old = file.read(length)
+        new = re.sub(rb"<FITSKeyword [^>]*%s[^>]*>" % _FILLER.encode(), b"", old, count=1)
+        new = new.replace(b'bounds="0:1"', f'bounds="{bounds}"'.encode(), 1)
+        file.seek(16)
+        file.write(new.ljust(length))

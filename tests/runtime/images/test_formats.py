@@ -239,6 +239,31 @@ def test_xisf_in_and_out(tmp_path: Path, stand_in: StarRemover, dtype: str, chan
     assert "stand-in" in made["NOXMODEL"][0]["value"]
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("span", [(0, 0.9), (0, 1.25), (-40, 3500), (0, 0.125)])
+def test_xisf_has_the_bounds_of_its_values(
+    tmp_path: Path, stand_in: StarRemover, dtype: str, span: tuple[float, float]
+) -> None:
+    """Without them PixInsight takes 0 to 1, and clips what lies beyond."""
+    xisf = pytest.importorskip("xisf")
+    picture = (starry(channels=3) * span[1]).astype(dtype)
+    picture[0, 3, 4], picture[1, 3, 4], picture[2, 3, 4] = span[0], span[1], np.nan
+    fits.writeto(tmp_path / "a.fits", picture)
+    run_file(tmp_path / "a.fits", tmp_path / "b.xisf", remover=stand_in, stretch="none")
+    about = xisf.XISF(str(tmp_path / "b.xisf")).get_images_metadata()[0]
+    starless = whole(tmp_path / "b.xisf")
+    low, high = map(float, about["bounds"].split(":"))
+    assert low == min(0, np.nanmin(starless))
+    assert high == max(1, np.nanmax(starless))
+    assert set(about["FITSKeywords"]) == {"NOXVER", "NOXMODEL", "NOXSHA"}
+    run_file(tmp_path / "a.fits", tmp_path / "b.fits", remover=stand_in, stretch="none")
+    np.testing.assert_array_equal(starless[:, ::-1], whole(tmp_path / "b.fits"))
+    # The results of an XISF file have its bounds, stars and starless alike.
+    report = run_file(tmp_path / "b.xisf", remover=stand_in, stretch="none", stars=True)
+    for path in report["outputs"].values():
+        assert xisf.XISF(path).get_images_metadata()[0]["bounds"] == about["bounds"]
+
+
 def test_xisf_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
