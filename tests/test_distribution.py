@@ -28,12 +28,15 @@ def test_the_wheel_holds_packages_model_and_sample(wheel: Path) -> None:
         names = archive.namelist()
     for name in (
         "nox_runtime/cli.py",
+        "nox_runtime/py.typed",
         "nox_runtime/models/nox-1.onnx",
         "nox_runtime/models/nox-1.md",
         "nox_runtime/data/nebula.fits.fz",
         "nox_runtime/data/siril/nox_star_removal.py",
         "nox_train/cli.py",
+        "nox_train/py.typed",
         "nox_napari/__init__.py",
+        "nox_napari/py.typed",
     ):
         assert name in names
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
