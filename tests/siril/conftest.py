@@ -26,6 +26,18 @@ def installed_nox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sirilpy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to import the real sirilpy from, that of Debian's siril-common."""
+    try:
+        module = real_siril.sirilpy_folder()
+    except Unavailable as error:
+        unavailable(error)
+    folder = tmp_path_factory.mktemp("sirilpy")
+    real_siril.fill_site(module, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def siril_of(
     tmp_path_factory: pytest.TempPathFactory, installed_nox: Path
 ) -> Callable[[str], RealSiril]:

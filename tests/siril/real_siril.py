@@ -128,6 +128,21 @@ def base_environment() -> Path:
     return folder
 
 
+def window_environment() -> Path:
+    """A folder with PyQt6 for this Python, apart from the tests' own: those have another Qt."""
+    folder = cache() / f"pyqt6-{sys.version_info[0]}.{sys.version_info[1]}"
+    with locked("setup"):
+        if not folder.is_dir():
+            part = folder.with_name(folder.name + ".part")
+            shutil.rmtree(part, ignore_errors=True)
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", part, "PyQt6"]
+            _quietly(["nice", "-n", "5", *command], "installing PyQt6")
+            part.rename(folder)
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); from PyQt6 import QtWidgets"
+    _quietly([sys.executable, "-c", code], "importing PyQt6 (sh tests/system-packages.sh)")
+    return folder
+
+
 def foreign_environment(version: str) -> Path:
     """As `base_environment` with PyQt6, for another Python than this one, such as Debian's."""
     wanted = [*requirements(), "PyQt6"]
