@@ -95,8 +95,12 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument(
         "--stack", action="store_true", help="the planes of a FITS cube, each by itself"
     )
-    models = commands.add_parser("models", help="list the built-in models")
-    models.add_argument("action", nargs="?", choices=("list",), default="list")
+    models = commands.add_parser("models", help="list the models, or fetch a further one")
+    models.add_argument("action", nargs="?", choices=("list", "fetch"), default="list")
+    models.add_argument("what", nargs="?", metavar="NAME|URL", help="the model to fetch")
+    models.add_argument(
+        "--sha256", metavar="HASH", help="of the file at a URL, which is checked against it"
+    )
     siril = commands.add_parser("siril", help="put nox into Siril's Scripts menu, or take it out")
     siril.add_argument("action", choices=("install", "uninstall"))
     siril.add_argument("--data", type=Path, metavar="FOLDER", help="Siril's user data folder")

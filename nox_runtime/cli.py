@@ -99,14 +99,25 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _models(args: argparse.Namespace) -> int:
+    from nox_runtime.fetching import REGISTRY, fetch
     from nox_runtime.model import DEFAULT_MODEL, available_models
 
-    for entry in available_models():
+    if (args.what is not None) != (args.action == "fetch"):
+        raise UsageError("write nox-runtime models fetch NAME, or nox-runtime models list")
+    if args.action == "fetch":
+        path, new = fetch(args.what, args.sha256)
+        print(f"{path.stem}: {'fetched' if new else 'there already'}, {path}")
+        return 0
+    entries = available_models()
+    for entry in entries:
         facts, default = entry.facts, ", default" if entry.name == DEFAULT_MODEL else ""
         print(
             f"{entry.name}: version {facts.version}, {facts.channels} channels, "
-            f"{entry.bytes / 1e6:.1f} MB, {facts.licence}{default}\n  {facts.training}"
+            f"{entry.bytes / 1e6:.1f} MB, {facts.licence}, "
+            f"{'fetched' if entry.fetched else 'built in'}{default}\n  {facts.training}"
         )
+    for name in sorted(set(REGISTRY) - {entry.name for entry in entries}):
+        print(f"{name}: to be had by nox-runtime models fetch {name}")
     return 0
 
 

@@ -118,8 +118,21 @@ def models_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / "models"
 
 
+def user_folder() -> Path:
+    """Where the models are that `nox_runtime.fetching` has fetched."""
+    import pooch  # takes a while, and few have any
+
+    return Path(pooch.os_cache("astronox")) / "models"
+
+
+def built_in(name: str) -> Path | None:
+    """Path of a model that came with nox."""
+    path = models_folder() / f"{name}.onnx"
+    return path if Path(name).name == name and path.is_file() else None
+
+
 def find_model(name: str | Path | None) -> Path:
-    """Path of a model given by name (`nox-1`) or by file; None is the default one.
+    """Path of a model: by name, built in (`nox-1`) or fetched, or by file; None is the default.
 
     Raises
     ------
@@ -128,30 +141,40 @@ def find_model(name: str | Path | None) -> Path:
     """
     if name is None:
         name = DEFAULT_MODEL
-    built_in = models_folder() / f"{name}.onnx"
-    if Path(name).suffix == "" and built_in.is_file():
-        return built_in
     path = Path(name)
+    known = built_in(str(name))
+    if known is not None:
+        return known
     if path.is_file():
         return path
-    known = ", ".join(sorted(p.stem for p in models_folder().glob("*.onnx"))) or "none"
+    fetched = user_folder() / f"{path.name}.onnx"
+    if path.name == str(name) and fetched.is_file():
+        return fetched
+    names = ", ".join(p.stem for p in _model_files()) or "none"
     raise ModelError(
-        f"{name}: no such model; give an .onnx file or the name of a built-in model ({known})"
+        f"{name}: no such model; give an .onnx file or the name of a built-in model ({names})"
     )
+
+
+def _model_files() -> list[Path]:
+    """Those that came with nox, and those fetched, in single precision."""
+    files = [*sorted(models_folder().glob("*.onnx")), *sorted(user_folder().glob("*.onnx"))]
+    return [p for p in files if not p.name.endswith(_HALF_ENDING)]
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that came with nox: its name, file, facts and size in bytes."""
+    """A model known by name: its name, file, facts and size in bytes; came with nox or not."""
 
     name: str
     path: Path
     facts: ModelFacts
     bytes: int
+    fetched: bool = False
 
 
 def available_models() -> list[ModelEntry]:
-    """The built-in models, the default one first.
+    """The models known by name, the default one first.
 
     Raises
     ------
@@ -159,11 +182,10 @@ def available_models() -> list[ModelEntry]:
         A file among them is damaged.
     """
     made = []
-    for path in sorted(models_folder().glob("*.onnx")):
-        if path.name.endswith(_HALF_ENDING):
-            continue
+    for path in _model_files():
         facts = load_model(path, device="cpu", threads=1).facts
-        made.append(ModelEntry(path.stem, path, facts, path.stat().st_size))
+        fetched = path.parent != models_folder()
+        made.append(ModelEntry(path.stem, path, facts, path.stat().st_size, fetched))
     return sorted(made, key=lambda entry: entry.name != DEFAULT_MODEL)
 
 

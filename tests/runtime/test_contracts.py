@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nox_runtime import batch, samples
+from nox_runtime import batch, fetching, samples
 from nox_runtime.errors import OutputError
 from nox_runtime.images import open_image
 from nox_runtime.removal import StarRemover, split
@@ -583,7 +583,7 @@ def test_contract_8_honesty_every_choice_is_in_the_report(
 
 
 def test_contract_9_network_what_is_fetched_is_checked() -> None:
-    """The one address that nox fetches from comes with a SHA-256; no other code connects."""
+    """Each address that nox fetches from comes with a SHA-256; no other code connects."""
     import re
 
     folder = Path(samples.__file__).parent
@@ -592,5 +592,10 @@ def test_contract_9_network_what_is_fetched_is_checked() -> None:
         for p in folder.rglob("*.py")
         for url in re.findall(r"https?://[^\s\"']+", p.read_text())
     }
-    assert urls == {("samples.py", samples.HORSEHEAD_URL)}
-    assert re.fullmatch("[0-9a-f]{64}", samples.HORSEHEAD_SHA256)
+    models = fetching.REGISTRY.values()
+    assert urls == {
+        ("samples.py", samples.HORSEHEAD_URL),
+        *(("fetching.py", m.url) for m in models),
+    }
+    for known in (samples.HORSEHEAD_SHA256, *(m.sha256 for m in models)):
+        assert re.fullmatch("[0-9a-f]{64}", known)
