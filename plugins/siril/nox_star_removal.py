@@ -15,7 +15,7 @@ From the Scripts menu it opens a window.  From a script or Siril's command line:
 # Contact: no public address yet; it will stand here before the script is offered to others
 #
 # Version: 0.1.0
-# Needs Siril 1.4.0 or later (sirilpy 1.0.8), Python 3.11 or later
+# Needs Siril 1.4.0 or later (sirilpy 1.0.8), Python 3.11 or later; tested in 1.4.2 and 1.4.5
 #
 # Changelog
 # 0.1.0  first release
@@ -136,8 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     flag("device", default="auto", help="where to run: cpu, cuda ... (default: the best there)")
     flag("tile", type=int, default=0, help="pixels a side that are worked on at once")
     flag("threads", type=int, default=0, help="of the CPU")
-    flag("install", action="store_true", help="install what is missing into Siril's Python, "
-         "once astronox is on the package index")  # fmt: skip
+    flag(
+        "install", action="store_true",
+        help=f"install what is missing into Siril's Python (works once {DISTRIBUTION} is on the "
+        "package index)",
+    )  # fmt: skip
     flag("upscale", action="store_true", help="taken for StarNet's sake; not needed")
     flag("stride", type=int, help="taken for StarNet's sake; not needed")
     flag("help", "h", dest="help", action="store_true", help="these lines")
@@ -814,8 +817,9 @@ class Frames:
         def frames(count: int) -> str:
             return f"{count} of {self.total} frames"
 
-        said = [(f"stars removed from {frames(n)} {ran}", LogColor.GREEN)
-                for ran, n in self.ran.items()]  # fmt: skip
+        said = [
+            (f"stars removed from {frames(n)} {ran}", LogColor.GREEN) for ran, n in self.ran.items()
+        ]
         notes = [(f"{frames(n)}: {note}", LogColor.SALMON) for note, n in self.notes.items()]
         if len(notes) > NOTES:
             notes[NOTES:] = [(f"and {len(notes) - NOTES} more such notes", LogColor.SALMON)]
@@ -1622,18 +1626,16 @@ def run_window(si: SirilInterface, stop: threading.Event) -> None:
     if importlib.util.find_spec("PyQt6") is None:
         missing.append("PyQt6")
     if missing:
-        agreed = si.confirm_messagebox(
-            TITLE,
+        question = (
             f"{', '.join(missing)} must be installed into Siril's Python environment first. "
             "This takes a minute and needs the network."
-            + (
+        )
+        if DISTRIBUTION in missing:
+            question += (
                 f" It works once {DISTRIBUTION} is on the package index; until then run "
                 "'nox-runtime siril install' in a terminal."
-                if DISTRIBUTION in missing
-                else ""
-            ),
-            "Install",
-        )
+            )
+        agreed = si.confirm_messagebox(TITLE, question, "Install")
         if not agreed:
             raise Cancelled
         si.update_progress(f"Installing {', '.join(missing)}", -1.0)
