@@ -23,6 +23,7 @@ from nox_runtime.errors import OutputError
 from nox_runtime.images import open_image
 from nox_runtime.removal import StarRemover, split
 from nox_runtime.stretch import Stretch
+from nox_runtime.tiling import spans
 
 REAL = (
     "astropydata__HorseHead.fits",
@@ -355,6 +356,51 @@ def test_contract_5_tiles(remover: StarRemover, tile: int) -> None:
     # The result is rounded to integers: allow that step on top of 1e-4.
     step = whole.stretch.forward(whole.starless + np.uint16(1)) - shown[0]
     assert (np.abs(shown[0] - shown[1]) <= 1e-4 + step + 1e-7).all()
+
+
+@pytest.fixture(scope="module")
+def sky_in_floats() -> np.ndarray:
+    """A piece of the sample, with nothing to be rounded to; (3, 224, 448)."""
+    with open_image(samples.sample("nebula")) as source:
+        return source.read(0, 224, 0, 448).astype("f4") / np.float32(65535)
+
+
+def test_contract_5_tiles_of_a_region_at_an_odd_place(
+    remover: StarRemover, sky_in_floats: np.ndarray
+) -> None:
+    """A region's tiles begin elsewhere than the picture's."""
+    y0, y1, x0, x1 = region = (43, 187, 211, 401)
+    whole = remover.remove(sky_in_floats)
+    part = remover.remove(sky_in_floats, region=region)
+    shown = [whole.stretch.forward(r.starless)[:, y0:y1, x0:x1] for r in (whole, part)]
+    assert np.abs(shown[0] - shown[1]).max() <= 1e-4
+    assert (part.mask[y0:y1, x0:x1] > 0).any()
+    outside = np.ones(part.mask.shape, bool)
+    outside[y0:y1, x0:x1] = False
+    assert not part.mask[outside].any()
+
+
+def test_contract_5_tiles_leave_no_seam(remover: StarRemover, sky_in_floats: np.ndarray) -> None:
+    """The mean difference from the whole, where tiles meet against elsewhere."""
+    whole = remover.remove(sky_in_floats)
+
+    def differences(overlap: int | None) -> tuple[float, float]:
+        tiled = StarRemover(remover.model, tile=320, overlap=overlap)
+        starless = tiled.remove(sky_in_floats).starless
+        away = np.abs(whole.stretch.forward(starless) - whole.stretch.forward(whole.starless))
+        layout = tiled.layout
+        columns = spans(448, layout.tile, layout.margin, layout.multiple)
+        meet = np.zeros(448, bool)
+        for column in columns[1:]:
+            meet[column.write_start : column.write_start + column.ramp_in] = True
+        assert 0.03 < meet.mean() < 0.3
+        return float(away[:, :, meet].mean()), float(away[:, :, ~meet].mean())
+
+    meeting, elsewhere = differences(None)
+    assert meeting <= elsewhere + 1e-6
+    assert meeting <= 1e-5
+    # The measure sees seams: without surroundings there are some.
+    assert differences(0)[0] > 5e-5
 
 
 def test_contract_7_files_input_unchanged_and_output_whole(

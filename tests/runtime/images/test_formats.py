@@ -328,3 +328,32 @@ def test_the_inverse_of_a_pre_stretched_run_is_the_linear_run(remover: StarRemov
     one_go = remover.remove(linear, stretch=used)
     inside = ((linear > black) & (linear < white)).all(axis=0)
     assert np.abs(one_go.starless - back)[:, inside].max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["photutils__M51.fits", "siril__star_test1.fit.fz"])
+def test_a_real_linear_file_is_as_if_stretched_by_hand(
+    remover: StarRemover, astro: Path, tmp_path: Path, name: str
+) -> None:
+    """From file to file: stretched, written, processed without a stretch, unstretched.
+
+    As 32-bit floats, which stacking programs write: integers are rounded to half a step,
+    2.5e-5 of the range of this M 51.
+    """
+    from nox_runtime.stretch import mtf
+
+    linear = whole(astro / name)[:, -512:, -512:].astype("f4")
+    fits.writeto(tmp_path / "linear.fits", linear)
+    report = run_file(tmp_path / "linear.fits", remover=remover)
+    used = report["stretch"]
+    assert used["kind"] == "auto"
+    (black,), (white,), (m,) = used["black"], used["white"], used["midtones"]
+    shown = mtf(np.clip((linear.astype("f8") - black) / (white - black), 0, 1), m)
+    fits.writeto(tmp_path / "shown.fits", shown.astype("f4"))
+    run_file(tmp_path / "shown.fits", remover=remover, stretch="none")
+    by_hand = whole(tmp_path / "shown_starless.fits").astype("f8")
+    back = mtf(by_hand, 1 - m) * (white - black) + black
+    starless = whole(tmp_path / "linear_starless.fits")
+    assert (starless != linear).mean() > 0.05
+    inside = (linear > black) & (linear < white)  # by hand, what is clipped is lost
+    assert inside.mean() > 0.99
+    assert np.abs(starless - back)[inside].max() <= 1e-5 * (linear.max() - linear.min())
