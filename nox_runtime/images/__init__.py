@@ -144,7 +144,8 @@ def create_image(
             fits.FitsSource: "header and other HDUs", xisf.XisfSource: "properties and keywords"
         }.get(type(source), "tags, profile and alpha")  # fmt: skip
         note = f"the {lost} of {source.path.name} are not kept in {ending}"
-        if note not in source.notes and not source.path.name.lower().endswith(raster.JPEG_ENDINGS):
+        bare = isinstance(source, raster.RasterSource) and not source.extras
+        if note not in source.notes and not bare:
             source.notes.append(note)
     if like is fits.FitsSource:
         return FitsSink(path, source, cards, history, difference=difference, overwrite=overwrite)

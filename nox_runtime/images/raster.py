@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,9 @@ class Extras:
 
     alpha: np.ndarray | None = None
     png_chunks: list[bytes] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return self.alpha is not None or bool(self.png_chunks)
 
 
 class RasterSource(Source):
@@ -70,15 +74,38 @@ class RasterSource(Source):
         pixels = np.asarray(imagecodecs.jpeg_decode(data))
         if pixels.ndim == 3 and pixels.shape[2] == 4:
             raise ImageError(f"{self.path}: colours are CMYK; save it as RGB or grey")
-        at = data.find(b"Exif\0\0", 0, 65536)
-        if at > 3:  # a PNG keeps the same block, without its marker
-            block = data[at + 6 : at - 2 + int.from_bytes(data[at - 2 : at], "big")]
-            self.extras.png_chunks.append(_png_chunk(b"eXIf", block))
+        self.extras.png_chunks = _from_jpeg(data)
         return pixels
 
     def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """See `Source.read`."""
         return np.ascontiguousarray(self.pixels[:, y0:y1, x0:x1]).astype(self.dtype, copy=False)
+
+
+def _from_jpeg(data: bytes) -> list[bytes]:
+    """The chunks of a PNG that hold what a JPEG file says of colour and Exif."""
+    chunks, profile = [], {}
+    for marker, block in _jpeg_segments(data):
+        if marker == 0xE1 and block.startswith(b"Exif\0\0"):
+            chunks.append(_png_chunk(b"eXIf", block[6:]))
+        if marker == 0xE2 and block.startswith(b"ICC_PROFILE\0") and len(block) > 14:
+            profile[block[12]] = block[14:]  # its number among the parts, ICC.1, B.4
+    if profile:
+        whole = zlib.compress(b"".join(profile[k] for k in sorted(profile)))
+        chunks.append(_png_chunk(b"iCCP", b"ICC profile\0\0" + whole))
+    return chunks
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Markers and contents of the segments before a JPEG file's pixels."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        if data[at + 1] == 0xFF:  # a filling byte
+            at += 1
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield data[at + 1], data[at + 4 : at + 2 + length]
+        at += 2 + max(2, length)
 
 
 def _png_chunk(name: bytes, block: bytes) -> bytes:

@@ -73,6 +73,7 @@ class TiffSource(Source):
         self.dtype = np.dtype(page.dtype).newbyteorder("=")
         self.separate = self.samples > 1 and page.planarconfig.name == "SEPARATE"
         self.tags = _tags(self._file, page)
+        self.has_exif = "ExifTag" in page.tags
         if page.is_contiguous:
             whole = (self.samples, *self.shape[1:])
             dtype = np.dtype(page.dtype).newbyteorder(self._file.byteorder)
@@ -187,8 +188,11 @@ class TiffSink(Sink):
             self.abandon()
             raise
 
-    def _create(self, source: Source, note: str) -> None:
+    def _create(self, source: Source, software: str) -> None:
         like = source if isinstance(source, TiffSource) else None
+        if like is not None and like.has_exif:  # in a directory of its own
+            note = f"the Exif data of {like.path.name} are not kept"
+            like.notes += [note] if note not in like.notes else []
         self.flip = source.bottom_up
         self._alpha = like if like is not None and like.samples in (2, 4) else None
         tags: dict[str, Any] = dict(like.tags) if like else {}
@@ -209,7 +213,7 @@ class TiffSink(Sink):
         shape: tuple[int, ...] = (self.height, self.width)
         if self.samples > 1:
             shape = (self.samples, *shape) if self.separate else (*shape, self.samples)
-        self._tags = {**tags, "shape": shape, "software": note, "metadata": None}
+        self._tags = {**tags, "shape": shape, "software": software, "metadata": None}
         whole = (self.samples, self.height, self.width)
         if "compression" not in tags:
             offset = self._lay_out()

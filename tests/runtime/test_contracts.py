@@ -186,6 +186,29 @@ def test_contract_2_untouched_pixels_of_real_files(
     assert result.starless[:, untouched].tobytes() == picture[:, untouched].tobytes()
 
 
+@pytest.mark.parametrize("name", ["stellarium__n104.png", "skimage__hubble_deep_field.jpg"])
+def test_contract_1_recombination_and_2_untouched_pixels_of_real_png_and_jpeg(
+    remover: StarRemover, astro: Path, tmp_path: Path, name: str
+) -> None:
+    region = (301, 501, 351, 551)
+    report = batch.run_file(
+        astro / name, tmp_path, stars=True, mask=True, remover=remover, region=region
+    )
+    with open_image(astro / name) as source:
+        before, (_, h, w) = source.read(0, source.shape[1], 0, source.shape[2]), source.shape
+    made = {}
+    for key, path in report["outputs"].items():
+        assert path.endswith(".png")
+        with open_image(path) as source:
+            made[key] = source.read(0, h, 0, w)
+    assert before.dtype == np.uint8
+    assert_recombines(before, made["starless"], made["stars"])
+    untouched = made["mask"][0] == 0
+    assert made["stars"].max() > 50
+    assert 0.02 < untouched[301:501, 351:551].mean() < 1
+    np.testing.assert_array_equal(made["starless"][:, untouched], before[:, untouched])
+
+
 def test_contract_3_values_come_back(stand_in: StarRemover) -> None:
     picture = make("mono", "f4") * 5000 - 300
     odd = {(3, 4): np.nan, (50, 60): np.inf, (51, 60): -np.inf, (90, 20): -1e4, (91, 20): 7e4}

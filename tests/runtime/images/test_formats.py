@@ -264,6 +264,21 @@ def test_xisf_has_the_bounds_of_its_values(
         assert xisf.XISF(path).get_images_metadata()[0]["bounds"] == about["bounds"]
 
 
+@pytest.mark.parametrize("name", ["photutils__M51.fits", "siril__star_test1.fit.fz"])
+def test_real_fits_to_xisf_and_back(astro: Path, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("xisf")
+    remover = StarRemover(StandIn(), tile=1024)
+    pixels = whole(astro / name).astype("f4" if "M51" in name else "u2")
+    fits.writeto(tmp_path / "a.fits", pixels)
+    run_file(tmp_path / "a.fits", tmp_path / "b.xisf", remover=remover, strength=0)
+    np.testing.assert_array_equal(whole(tmp_path / "b.xisf"), pixels[:, ::-1])
+    report = run_file(tmp_path / "b.xisf", tmp_path / "c.fits", remover=remover, strength=0)
+    back = whole(tmp_path / "c.fits")
+    assert back.dtype == pixels.dtype
+    np.testing.assert_array_equal(back, pixels)
+    assert report["notes"] == ["the properties and keywords of b.xisf are not kept in .fits"]
+
+
 def test_xisf_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

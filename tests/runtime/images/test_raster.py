@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import starry
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from nox_runtime.batch import run_file
 from nox_runtime.images import open_image
@@ -102,6 +102,34 @@ def test_jpeg_goes_in_and_png_comes_out(tmp_path: Path, stand_in: StarRemover) -
     assert made.shape == before.shape
     assert (made <= before).all()
     assert (made < before).any()
+
+
+def test_a_jpegs_profile_and_exif_go_into_the_png_or_are_named(
+    tmp_path: Path, stand_in: StarRemover
+) -> None:
+    profile = bytes(imagecodecs.cms_profile("srgb")) + bytes(range(256)) * 600  # in three parts
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    Image.fromarray(planes(3, "u1")).save(tmp_path / "a.jpg", icc_profile=profile, exif=exif)
+    report = run_file(tmp_path / "a.jpg", remover=stand_in)
+    assert report["notes"] == []
+    with Image.open(report["outputs"]["starless"]) as made:
+        assert made.info["icc_profile"] == profile
+        assert made.getexif()[0x010F] == "A camera"
+    report = run_file(tmp_path / "a.jpg", tmp_path / "a.fits", remover=stand_in)
+    assert report["notes"] == ["the tags, profile and alpha of a.jpg are not kept in .fits"]
+    Image.fromarray(planes(3, "u1")).save(tmp_path / "bare.jpg")
+    assert not run_file(tmp_path / "bare.jpg", tmp_path / "b.fits", remover=stand_in)["notes"]
+
+
+def test_a_tiffs_exif_is_named_where_it_is_lost(tmp_path: Path, stand_in: StarRemover) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0x8769], tags.tagtype[0x8769] = {0x829A: 30.0}, 4  # the time of exposure
+    Image.fromarray(planes(3, "u1")).save(tmp_path / "a.tif", tiffinfo=tags)
+    report = run_file(tmp_path / "a.tif", remover=stand_in, stars=True)
+    assert report["notes"] == ["the Exif data of a.tif are not kept"]
+    Image.fromarray(planes(3, "u1")).save(tmp_path / "bare.tif")
+    assert run_file(tmp_path / "bare.tif", remover=stand_in)["notes"] == []
 
 
 def test_colours_that_are_not_rgb_are_refused(tmp_path: Path) -> None:
