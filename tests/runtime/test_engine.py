@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from conftest import StandIn, starry
 
 from nox_runtime.engine import Layout, _taken, count_tiles, iter_residual
-from nox_runtime.tiling import reflected
+from nox_runtime.tiling import reflected, spans
 
 
 def _whole(picture: np.ndarray, tile: int, channels: int = 3) -> np.ndarray:
@@ -105,3 +107,29 @@ def test_edges_are_taken_as_numpy_takes_them(axis: int, start: int, stop: int, l
     index = reflected(start, stop, length)
     block = np.random.default_rng(0).random((2, 9, 9))
     np.testing.assert_array_equal(_taken(block, index, axis), np.take(block, index, axis=axis))
+
+
+def _peak(height: int, width: int, layout: Layout) -> int:
+    """Most bytes held at once while a picture without stars goes through."""
+
+    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        return np.zeros((1, y1 - y0, x1 - x0), np.float32)
+
+    tracemalloc.start()
+    try:
+        for _ in iter_residual(read, (1, height, width), lambda shown: shown, layout):
+            pass
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_contract_6_memory_is_two_rows_of_tiles_whatever_the_height() -> None:
+    layout = Layout(1, 32, 32, 160)
+    narrow, wide, tall = (_peak(*size, layout) for size in ((256, 1024), (256, 4096), (512, 4096)))
+    assert tall == pytest.approx(wide, rel=0.1)
+    # What tiles write and fade into, of the row at work and of the one handed on.
+    span = spans(256, layout.tile, layout.margin, layout.multiple)[1]
+    rows = span.write_stop - span.write_start + span.ramp_in
+    assert rows < layout.tile
+    assert (wide - narrow) / (4096 - 1024) == pytest.approx(2 * rows * 4, rel=0.1)
