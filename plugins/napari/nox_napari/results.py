@@ -84,11 +84,7 @@ def place(viewer: Any, layers: list[Layer]) -> Iterator[Layer]:
         if old is not None and old not in viewer.layers:
             old = None  # gone since the last step
         if old is not None and _fits(old, layer):
-            mark(layer)["self"] = str(old.unique_id)
-            if mark(old).get("screen") != mark(layer)["screen"]:  # values of another scale
-                old.contrast_limits_range = layer.contrast_limits_range
-                old.contrast_limits = layer.contrast_limits
-            old.data, old.metadata = layer.data, layer.metadata
+            _fill(old, layer)
             yield old
             continue
         if old is not None:
@@ -106,12 +102,31 @@ def place(viewer: Any, layers: list[Layer]) -> Iterator[Layer]:
 
 def _fits(old: Layer, new: Layer) -> bool:
     """Whether the old layer can show the new data: cheaper than a new layer."""
-    if not (isinstance(old, Image) and isinstance(new, Image)):
-        return False
-    same = old.multiscale == new.multiscale and old.rgb == new.rgb
-    same = same and old.data.shape == new.data.shape and old.data.dtype == new.data.dtype
+    if isinstance(old, Image) and isinstance(new, Image):
+        same = old.multiscale == new.multiscale and old.rgb == new.rgb
+        same = same and old.data.shape == new.data.shape and old.data.dtype == new.data.dtype
+    else:
+        same = isinstance(old, Points) and isinstance(new, Points) and old.ndim == new.ndim
     return bool(same and np.allclose(old.data_to_world((1,) * old.ndim),
                                      new.data_to_world((1,) * new.ndim)))  # fmt: skip
+
+
+def _fill(old: Layer, new: Layer) -> None:
+    """Give an old layer what a new one holds."""
+    mark(new)["self"] = str(old.unique_id)
+    if isinstance(old, Points):
+        old.selected_data = set()
+        old.data = new.data
+        old.features = new.features
+        for name in ("size", "border_color", "face_color"):
+            setattr(old, name, getattr(new, name))
+        old.editable = False
+    else:
+        if mark(old).get("screen") != mark(new)["screen"]:  # values of another scale
+            old.contrast_limits_range = new.contrast_limits_range
+            old.contrast_limits = new.contrast_limits
+        old.data = new.data
+    old.metadata = new.metadata
 
 
 def _index_above(viewer: Any, key: str) -> int:
