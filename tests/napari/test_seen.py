@@ -14,7 +14,15 @@ WAIT = 180_000
 
 
 def canvas(viewer: Any, qtbot: Any) -> np.ndarray:
-    qtbot.wait(120)
+    """A screenshot, once the canvas has kept its size for five looks in a row."""
+    sizes: list[tuple[int, int]] = []
+
+    def at_rest() -> bool:
+        native = viewer.window._qt_viewer.canvas.native
+        sizes.append((native.width(), native.height()))
+        return len(sizes) > 5 and len(set(sizes[-5:])) == 1
+
+    qtbot.waitUntil(at_rest, timeout=WAIT)
     shot = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(float)
     assert shot.std() > 1, "a black canvas"
     return shot
@@ -136,7 +144,7 @@ def test_nothing_of_the_panel_is_clipped(shown: Any, qtbot: Any) -> None:
     viewer, panel = shown
     viewer.window._qt_window.resize(1100, 820)
     panel.form.more.setChecked(True)
-    qtbot.wait(100)
+    canvas(viewer, qtbot)
     seen = 0
     for kind in (QLabel, QPushButton, QCheckBox):
         for widget in panel.findChildren(kind):
