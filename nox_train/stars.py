@@ -7,12 +7,13 @@ function, so its cost does not depend on the number of stars.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import fft
 
 from nox_train.colours import blackbody_rgb, narrowband_rgb
-from nox_train.psf import Optics, colour_psf, grid_weights, psf_grid
+from nox_train.psf import Optics, colour_psf, grid_weights
 
 #: Width in pixels below which stars are placed by half pixels, see `star_field`.
 SHARP = 2.0
@@ -94,7 +95,7 @@ def plummer_radii(n: int, core: float, rng: np.random.Generator) -> np.ndarray:
     """Distances from the centre of an open cluster, surface density
     ``(1 + r^2 / core^2)^-2`` (Plummer 1911, MNRAS 71, 460); in the unit of `core`.
     """
-    u = rng.random(n).clip(0, 0.995)
+    u = rng.uniform(0, 0.995, n)  # the last reach far beyond the field
     return core * np.sqrt(u / (1 - u))
 
 
@@ -309,15 +310,8 @@ def star_field(
         n, size, rng, cluster=p.cluster, cluster_share=p.cluster_share,
         gradient=p.gradient, double_share=p.double_share,
     )  # fmt: skip
-    if nodes == 1:
-        light, psf = _convolved(size, x, y, colour * flux, optics, psf_size)
-    else:
-        grid = psf_grid(optics, nodes, psf_size)
-        shares = grid_weights(nodes, 2 * x / size - 1, 2 * y / size - 1)
-        light = np.zeros((3, size, size))
-        for place in np.ndindex(nodes, nodes):
-            light += spread(impulse_map(size, x, y, shares[place] * colour * flux), grid[place])
-        psf = grid[nodes // 2, nodes // 2]
+    drawn = _convolved if nodes == 1 else partial(_over_frame, nodes)
+    light, psf = drawn(size, x, y, colour * flux, optics, psf_size)
     peak = psf.max(axis=(1, 2)).mean() * flux.max()
     return Field(
         (light / peak).astype(np.float32),
@@ -344,6 +338,26 @@ def _convolved(
         moved = tuple((dx + i / 2, dy + j / 2) for dx, dy in optics.shift)
         here = psf if i == j == 0 else colour_psf(replace(optics, shift=moved), psf_size)
         light += spread(fine[:, j::2, i::2], here)
+    return light, psf
+
+
+def _over_frame(
+    nodes: int, size: int, x: np.ndarray, y: np.ndarray, flux: np.ndarray, optics: Optics,
+    psf_size: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """As `_convolved`, with optics that change over the frame; the middle's function.
+
+    As with `psf_grid`: each node's function for the share of a star that it stands for.
+    """
+    places = np.linspace(-1, 1, nodes)
+    shares = grid_weights(nodes, 2 * x / size - 1, 2 * y / size - 1)
+    light = np.zeros((len(flux), size, size))
+    for j, i in np.ndindex(nodes, nodes):
+        here = optics.at(float(places[i]), float(places[j]))
+        part, made = _convolved(size, x, y, shares[j, i] * flux, here, psf_size)
+        light += part
+        if j == i == nodes // 2:
+            psf = made
     return light, psf
 
 

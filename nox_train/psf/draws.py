@@ -23,13 +23,14 @@ def _three(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def _filters(rng: np.random.Generator, mono: bool) -> dict[str, Any]:
-    """Passbands: a colour camera's, three narrow ones, luminance or one narrow one."""
+    """Passbands: a colour camera's, luminance or one narrow one.
+
+    Three narrow ones come with the stars' colours, by `Optics.through`.
+    """
     if mono:
         line = rng.random() < 0.4
         wavelength = LINES_UM[str(rng.choice(list(LINES_UM)))] if line else 0.55
         return {"wavelengths_um": (wavelength,) * 3, "bandwidth": (0.01 if line else 0.5,) * 3}
-    if rng.random() < 0.12:
-        return {"wavelengths_um": tuple(LINES_UM.values()), "bandwidth": (0.01,) * 3}
     return {
         "wavelengths_um": RGB_WAVELENGTHS_UM,
         "bandwidth": _three(rng.uniform(0.14, 0.24, 3)),
