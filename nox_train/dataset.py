@@ -16,14 +16,16 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from nox_train import backgrounds, psf, stars
+from nox_train.backgrounds.canvas import log_uniform
 from nox_train.plans import BankPlan
+from nox_train.recipes import random_recipe
 from nox_train.scenes import Scene, compose, enlarged, shrunk
 from nox_train.stars import Field
 
@@ -33,7 +35,11 @@ _LIGHT_SCALE = 1024.0
 #: the web are: tiny, sharp stars.
 SHRUNK = 0.12
 #: Share of the scenes that are made at half the size and enlarged, as by drizzle.
-ENLARGED = 0.03
+ENLARGED = 0.06
+#: Share of the scenes that lie round one of their field's brightest stars: at random one
+#: scene in fifty would show such a star's wide, burnt-out core.
+BRIGHT = 0.2
+_BRIGHTEST = 4
 
 
 def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
@@ -44,9 +50,10 @@ def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
     population = stars.random_population(rng, optics.fwhm, mono=mono)
     if population.palette:
         optics = optics.through(population.palette)
-    # Where the optics change over the frame, half of the fields are the whole frame.
+    # Where the optics change over the frame, half of the fields are the whole frame; not
+    # those of sharp stars, which would cost a minute each.
     varies = optics.field_coma or optics.field_astigmatism or optics.field_curvature
-    nodes = 3 if varies and rng.random() < 0.5 else 1
+    nodes = 3 if varies and rng.random() < 0.5 and optics.fwhm >= stars.SHARP else 1
     field = stars.star_field(plan.field_size, optics, population, rng, nodes=nodes)
     return (field.light * _LIGHT_SCALE).astype(np.float16), field.faintest, field.parameters
 
@@ -62,16 +69,19 @@ def _picture_paths(plan: BankPlan) -> list[str]:
     """The picture of each background, '' where one is to be invented."""
     if not plan.pictures:
         return [""] * plan.backgrounds
-    found = backgrounds.list_pictures(Path(plan.pictures))
-    parts = {held: [p for p in found if backgrounds.is_held_out(p) == held] for held in (0, 1)}
-    if found and not all(parts.values()):  # few pictures, whose hashes are all alike
-        parts = {0: found[:-1] or found, 1: found[-1:]}
-    found = parts[int(plan.held_out)]
-    if not found:
+    listed = backgrounds.list_pictures(Path(plan.pictures))
+    if not listed:
         raise FileNotFoundError(
             f"{plan.pictures}: no pictures in this folder; "
             f"it must hold files ending in {' '.join(backgrounds.PICTURE_ENDINGS)}"
         )
+    found = [p for p in listed if backgrounds.is_held_out(p) == plan.held_out]
+    if len(found) in (0, len(listed)):  # few sources, whose hashes are all alike
+        sources = {p: backgrounds.describe(p).source for p in listed}
+        last = list(sources.values())[-1] if len(set(sources.values())) > 1 else None
+        found = [p for p in listed if (sources[p] == last) == plan.held_out]
+    if not found:  # a single source is for training; validation's backgrounds are invented
+        return [""] * plan.backgrounds
     invented = round(plan.backgrounds * plan.invented)
     shown = [str(found[i % len(found)]) for i in range(plan.backgrounds - invented)]
     return shown + [""] * invented
@@ -157,15 +167,35 @@ class Bank(Scenes):
         elif resize > 1 - ENLARGED:
             side = size // 2
         j = self._background(rng, self.field_facts[i]["optics"]["fwhm"], shrinking=side > size)
-        made = compose(self.backgrounds[j], self.stars(rng, i, 2 * side), rng, size=side)
-        made.parameters.update(field=i, background=j)
+        bright = rng.random() < BRIGHT
+        stars = self.bright_stars(rng, i, side) if bright else self.stars(rng, i, 2 * side)
+        recipe = random_recipe(rng, mono=stars.mono)
+        if bright and rng.random() < 0.6:
+            recipe = replace(recipe, boost=log_uniform(rng, 3.0, 300.0))
+        made = compose(self.backgrounds[j], stars, rng, size=side, recipe=recipe)
+        made.parameters.update(field=i, background=j, bright=bright)
         if side > size:
             return shrunk(made)
         return enlarged(made) if side < size else made
 
     def stars(self, rng: np.random.Generator, i: int, size: int) -> Field:
         """A random part of field `i`, `size` pixels a side or the whole where smaller."""
-        light = _window(self.fields[i], size, rng).astype(np.float32)
+        return self._field(i, _window(self.fields[i], size, rng))
+
+    def bright_stars(self, rng: np.random.Generator, i: int, size: int) -> Field:
+        """A part of field `i` with one of its brightest stars somewhere in it."""
+        light, block = self.fields[i], 16
+        side = light.shape[1]
+        coarse = light[1, : side // block * block, : side // block * block]
+        coarse = coarse.reshape(side // block, block, side // block, block).max(axis=(1, 3))
+        place = int(rng.choice(np.argsort(coarse, axis=None)[-_BRIGHTEST:]))
+        star = (np.array(np.unravel_index(place, coarse.shape)) + 0.5) * block
+        first = (star - rng.uniform(0.1, 0.9, 2) * size).astype(int)
+        rows, columns = ((f + np.arange(min(size, side))) % side for f in first)
+        return self._field(i, light[:, rows[:, None], columns])
+
+    def _field(self, i: int, part: np.ndarray) -> Field:
+        light = part.astype(np.float32)
         light *= np.float32(1 / _LIGHT_SCALE)
         facts = self.field_facts[i]
         return Field(light, facts["faintest"], facts)

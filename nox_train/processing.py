@@ -210,7 +210,7 @@ def resampled(picture: np.ndarray, dy: float, dx: float) -> np.ndarray:
 
     Broadens stars and correlates noise alike; `dy` and `dx` are 0 to 1.
     """
-    down = np.roll(picture, 1, axis=1)
-    moved = (1 - np.float32(dy)) * picture + np.float32(dy) * down
-    right = np.roll(moved, 1, axis=2)
+    padded = np.pad(picture, ((0, 0), (1, 0), (1, 0)), mode="edge")
+    moved = (1 - np.float32(dy)) * padded[:, 1:] + np.float32(dy) * padded[:, :-1]
+    moved, right = moved[:, :, 1:], moved[:, :, :-1]
     return (1 - np.float32(dx)) * moved + np.float32(dx) * right

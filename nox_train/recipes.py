@@ -5,7 +5,7 @@ Plain data, so that it can be stored beside the pair that it made.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class Recipe:
         Peak of the faintest star in units of the sky's noise ...
     saturated : float
         ... unless that would saturate more than this share of the stars.
+    boost : float
+        Factor of the star light beyond both: what burns out widely.
     most : float
         Largest share of the scene's pixels that may belong to stars.
     shadows : float
@@ -91,6 +93,7 @@ class Recipe:
     kappa: float = 3.0
     faint_sigma: float = 3.0
     saturated: float = 0.01
+    boost: float = 1.0
     most: float = 0.3
     shadows: float = 0.0
     curve: tuple[str, float] = ("none", 0.0)
@@ -160,7 +163,7 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
     development = random_development(rng)
     if linear:  # only its inverse is used: to make highlights rise as in linear light
         development = Development("mtf", (log_uniform(rng, 0.01, 0.4),) * 3)
-    return Recipe(
+    drawn = Recipe(
         linear=linear,
         development=development,
         grain=log_uniform(rng, 0.002, 0.06),
@@ -180,6 +183,7 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
         kappa=float(rng.uniform(2.0, 3.5)),
         faint_sigma=log_uniform(rng, 1.5, 25.0),
         saturated=log_uniform(rng, 2e-3, 0.3),
+        boost=log_uniform(rng, 1.0, 100.0) if rarely(0.2) else 1.0,
         most=0.7 if rarely(0.15) else 0.3,
         shadows=float(rng.uniform(1.0, 5.0)) if rarely(0.4) else 0.0,
         curve=_random_curve(rng),
@@ -190,3 +194,15 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
         reduction=float(rng.uniform(0.3, 1.0)) if rarely(0.03) else 0.0,
         jpeg=int(rng.integers(75, 97)) if rarely(0.12) else 0,
     )
+    return _sober(drawn)
+
+
+def _sober(drawn: Recipe) -> Recipe:
+    """Without what `nox_train.scenes` does not do together, so that what is stored was done."""
+    if drawn.frames > 1:
+        drawn = replace(drawn, bayer="")
+    if drawn.frames > 1 or drawn.bayer:
+        drawn = replace(drawn, bloom=False, correlation=0.0)
+    if drawn.frames > 1 or drawn.bloom:
+        drawn = replace(drawn, knee=1.0)
+    return drawn

@@ -41,39 +41,55 @@ class Scene:
     parameters: dict
 
 
-def _square(picture: Picture, size: int, rng: np.random.Generator) -> Picture:
-    """A random square of a larger periodic picture, turned or flipped at random."""
+def _square(picture: Picture, size: int, rng: np.random.Generator) -> tuple[Picture, dict]:
+    """A random square of a larger periodic picture, turned or flipped at random; and how."""
     side = picture.shape[1]
-    y, x = rng.integers(0, side - size + 1, 2)
-    picture = picture[:, y : y + size, x : x + size]
-    picture = np.rot90(picture, int(rng.integers(4)), axes=(1, 2))
-    picture = picture[:, :, ::-1] if rng.random() < 0.5 else picture
-    return np.ascontiguousarray(picture, np.float32)
+    y, x = (int(v) for v in rng.integers(0, side - size + 1, 2))
+    turns, flipped = int(rng.integers(4)), bool(rng.random() < 0.5)
+    picture = np.rot90(picture[:, y : y + size, x : x + size], turns, axes=(1, 2))
+    picture = picture[:, :, ::-1] if flipped else picture
+    where = {"x": x, "y": y, "turns": turns, "flipped": flipped}
+    return np.ascontiguousarray(picture, np.float32), where
 
 
-def _relit(background: Picture, rng: np.random.Generator) -> Picture:
+def _relit(background: Picture, rng: np.random.Generator) -> tuple[Picture, dict]:
     """Vary a background's brightness, contrast and colour; most skies are dark."""
+    facts: dict = {}
     if len(background) == 3:
         if rng.random() < 0.2:  # palettes that nobody has thought of yet
-            background = background[rng.permutation(3)]
-        background = background * rng.uniform(0.8, 1.25, (3, 1, 1)).astype(np.float32)
+            order = rng.permutation(3)
+            background = background[order]
+            facts["order"] = order.tolist()
+        gains = rng.uniform(0.8, 1.25, (3, 1, 1)).astype(np.float32)
+        background = background * gains
+        facts["gains"] = gains.ravel().tolist()
         if rng.random() < 0.6:  # background neutralisation: most skies are grey
             dark = np.percentile(background[:, ::4, ::4], 10, axis=(1, 2), keepdims=True)
             background = background - dark.astype(np.float32)
+            facts["neutralised"] = dark.ravel().tolist()
     if rng.random() < 0.65:
-        background = np.clip(background, 0, 1) ** np.float32(rng.uniform(0.8, 2.2))
-        background = background * np.float32(rng.uniform(0.25, 0.95))
-    return np.clip(background + np.float32(rng.uniform(0.01, 0.2)), 0.01, 0.97)
+        gamma, factor = rng.uniform(0.8, 2.2), rng.uniform(0.25, 0.95)
+        background = np.clip(background, 0, 1) ** np.float32(gamma) * np.float32(factor)
+        facts |= {"gamma": gamma, "factor": factor}
+    lift = rng.uniform(0.01, 0.2)
+    return np.clip(background + np.float32(lift), 0.01, 0.97), {**facts, "lift": lift}
+
+
+_Show = Callable[[Picture], Picture]
 
 
 @dataclass(frozen=True)
 class _Bench:
-    """The linear picture before any star, and how it will be shown."""
+    """The linear picture before any star, and how it will be shown.
+
+    ``shown_by`` gives the way in which a picture wants to be shown, and what is to be
+    stored of it; input and target are both shown as the input asks, as users see it.
+    """
 
     linear: Picture
     sky: float
     sigma: float
-    show: Callable[[Picture], Picture]
+    shown_by: Callable[[Picture], tuple[_Show, dict]]
 
 
 def _finished(background: Picture, recipe: Recipe) -> _Bench:
@@ -91,7 +107,7 @@ def _finished(background: Picture, recipe: Recipe) -> _Bench:
             display = np.clip((display - np.float32(low)) / np.float32(1 - low), 0, 1)
         return recipe.curved(display)
 
-    return _Bench(develop.inverse(background), sky, recipe.grain * slope, show)
+    return _Bench(develop.inverse(background), sky, recipe.grain * slope, lambda _: (show, {}))
 
 
 def _linear(background: Picture, recipe: Recipe) -> _Bench:
@@ -107,15 +123,17 @@ def _linear(background: Picture, recipe: Recipe) -> _Bench:
     linear = recipe.pedestal + (structure - middle) * np.float32(recipe.contrast * sigma / spread)
     linear = np.clip(linear, 0, 0.98).astype(np.float32)
 
-    def show(light: Picture) -> Picture:
-        used = stretch.choose("mtf", stretch.statistics(light[:, ::3, ::3], np.dtype("f4")))
-        black = np.array(used.black, np.float32)[:, None, None]
-        white = np.array(used.white, np.float32)[:, None, None]
-        m = np.array(used.midtones, np.float32)[:, None, None]
+    def shown_by(asked: Picture) -> tuple[_Show, dict]:
+        used = stretch.choose("mtf", stretch.statistics(asked[:, ::3, ::3], np.dtype("f4")))
+        facts = {k: [float(v) for v in getattr(used, k)] for k in ("black", "white", "midtones")}
+        black, white, m = (np.array(v, np.float32)[:, None, None] for v in facts.values())
 
-        return stretch.mtf(np.clip((light - black) / (white - black), 0, 1), m)
+        def show(light: Picture) -> Picture:
+            return stretch.mtf(np.clip((light - black) / (white - black), 0, 1), m)
 
-    return _Bench(linear, recipe.pedestal, sigma, show)
+        return show, facts
+
+    return _Bench(linear, recipe.pedestal, sigma, shown_by)
 
 
 def _captured(
@@ -141,10 +159,11 @@ def _captured(
     if recipe.bayer and not mono:
         raw = sensor.mosaiced(linear, recipe.bayer)[None]
         raw += sensor.noise(raw, read, gain, rng)
+        raw += defects.max(axis=0)  # one pixel behind one filter; demosaicing spreads it
         star = sensor.mosaiced(added, recipe.bayer)[None]
         star += sensor.noise(star, 0.0, gain, rng)
         seen = [sensor.shoulder(r[0], recipe.knee) for r in (raw + star, raw)]
-        one, two = (sensor.demosaiced(s, recipe.bayer) + defects for s in seen)
+        one, two = (sensor.demosaiced(s, recipe.bayer) for s in seen)
         return one, two
     grain = sensor.noise(linear, read, gain, rng, correlation=recipe.correlation)
     without = linear + grain + defects
@@ -170,6 +189,7 @@ def _stack(
     ).reshape(n, *added.shape)
     for frame in grain:
         frame += sensor.cosmic_rays(frame.shape, 1, rng)
+    grain[int(rng.integers(n))] += sensor.satellite(linear.shape, rng)
     clear = (1 + 0.06 * rng.standard_normal((n, 1, 1, 1))).astype(np.float32)
     frames = np.minimum(linear + grain + clear * added + shot, 1)
     mean, kept = sensor.stacked(frames, recipe.kappa)
@@ -180,22 +200,21 @@ def _stack(
 def _stars_gain(field: Field, bench: _Bench, recipe: Recipe) -> float:
     """Factor of the star light: by the faintest star, but not too many saturated."""
     by_faintest = recipe.faint_sigma * bench.sigma / field.faintest
-    return float(min(by_faintest, field.gain_of_share(recipe.saturated), 300.0))
+    gain = min(by_faintest, field.gain_of_share(recipe.saturated), 300.0)
+    return float(gain * recipe.boost)
 
 
-def _bounded_gain(
-    gain: float, linear: Picture, stars: Picture, show: Callable[[Picture], Picture], most: float
-) -> float:
+def _bounded_gain(gain: float, bench: _Bench, stars: Picture, most: float) -> float:
     """Dim the stars until no more than a share `most` of the pixels are theirs.
 
     Scenes that are nearly all star dominate the loss and teach nothing.  Every fourth
     pixel of both axes is looked at.
     """
-    few, light = linear[:, ::4, ::4], stars[:, ::4, ::4]
-    without = show(few)
+    few, light = bench.linear[:, ::4, ::4], stars[:, ::4, ::4]
     for _ in range(8):
-        seen = show(np.minimum(few + np.float32(gain) * light, 1)) - without
-        seen = np.abs(seen).max(axis=0)
+        made = np.minimum(few + np.float32(gain) * light, 1)
+        show, _ = bench.shown_by(made)
+        seen = np.abs(show(made) - show(few)).max(axis=0)
         if (seen > _SEEN).mean() < most and (seen > 10 * _SEEN).mean() < most / 3:
             break
         gain /= 3.0
@@ -214,7 +233,11 @@ def _finish(picture: Picture, recipe: Recipe) -> Picture:
 
 
 def render(
-    background: Picture, field: Field, recipe: Recipe, rng: np.random.Generator
+    background: Picture,
+    field: Field,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    facts: dict | None = None,
 ) -> tuple[Picture, Picture]:
     """Follow a recipe.
 
@@ -227,6 +250,9 @@ def render(
     recipe : Recipe
     rng : numpy.random.Generator
         For the noise.
+    facts : dict, optional
+        Gets what the recipe left to the picture: ``gain``, the factor of the star light,
+        and of linear scenes ``shown``, the automatic stretch.
 
     Returns
     -------
@@ -234,7 +260,7 @@ def render(
     """
     bench = (_linear if recipe.linear else _finished)(background, recipe)
     gain = _stars_gain(field, bench, recipe)
-    gain = _bounded_gain(gain, bench.linear, field.light, bench.show, recipe.most)
+    gain = _bounded_gain(gain, bench, field.light, recipe.most)
     added = field.light * np.float32(gain)
     input_, target = _captured(bench.linear, added, bench, recipe, rng)
     if recipe.shift:
@@ -242,19 +268,14 @@ def render(
     if recipe.rounds:
         radius, rounds = recipe.radius, recipe.rounds
         input_, target = (processing.deconvolved(p, radius, rounds) for p in (input_, target))
-    input_, target = _shown_alike(input_, target, bench)
+    input_, target = (np.clip(p, 0, 1) for p in (input_, target))
+    show, shown = bench.shown_by(input_)
+    input_, target = show(input_), show(target)
+    if facts is not None:
+        facts |= {"gain": gain} | ({"shown": shown} if shown else {})
     if recipe.reduction:
         input_ = processing.reduced_stars(input_, target, recipe.reduction)
     return _finish(input_, recipe), _finish(target, recipe)
-
-
-def _shown_alike(input_: Picture, target: Picture, bench: _Bench) -> tuple[Picture, Picture]:
-    """Show both by the stretch that the input asks for."""
-    both = np.concatenate([input_, target], axis=1)  # one below the other
-    np.clip(both, 0, 1, out=both)
-    shown = bench.show(both)
-    half = input_.shape[1]
-    return shown[:, :half], shown[:, half:]
 
 
 def compose(
@@ -284,17 +305,25 @@ def compose(
     -------
     Scene
     """
-    sky, stars = _square(background, size, rng), _square(field.light, size, rng)
+    sky, sky_place = _square(background, size, rng)
+    stars, stars_place = _square(field.light, size, rng)
+    tint = np.ones(len(stars))
     if field.mono:
         sky, stars = sky.mean(axis=0, keepdims=True), stars[:1]
     else:
-        stars = stars * rng.uniform(0.8, 1.25, (3, 1, 1)).astype(np.float32)
+        tint = rng.uniform(0.8, 1.25, 3)
+        stars = stars * tint[:, None, None].astype(np.float32)
     recipe = recipe or random_recipe(rng, mono=field.mono)
     part = Field(stars, field.faintest, field.parameters)
-    input_, target = render(_relit(sky, rng), part, recipe, rng)
+    sky, relit = _relit(sky, rng)
+    facts: dict = {
+        **recipe.as_dict(), "mono": field.mono, "background_place": sky_place,
+        "field_place": stars_place, "tint": tint.tolist(), "relit": relit,
+    }  # fmt: skip
+    input_, target = render(sky, part, recipe, rng, facts)
     if field.mono:
         input_, target = (np.repeat(p, 3, axis=0) for p in (input_, target))
-    return Scene(input_, target, {**recipe.as_dict(), "mono": field.mono})
+    return Scene(input_, target, facts)
 
 
 def shrunk(scene: Scene) -> Scene:

@@ -217,6 +217,15 @@ def cosmic_rays(
     return out
 
 
+def satellite(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """A straight trail through the whole of one frame, 2 px wide, 0.05 to 0.5 full wells."""
+    angle, across = rng.uniform(0, np.pi), rng.uniform(-0.4, 0.4) * shape[1]
+    y, x = np.indices(shape[1:]) - np.array(shape[1:])[:, None, None] / 2
+    distance = x * np.sin(angle) - y * np.cos(angle) - across
+    profile = rng.uniform(0.05, 0.5) * np.exp(-0.5 * (distance / 0.85) ** 2)
+    return np.broadcast_to(profile.astype(np.float32), shape)
+
+
 def _colour_masks(pattern: str, h: int, w: int) -> np.ndarray:
     cell = np.array(BAYER_PATTERNS[pattern])
     channel = np.tile(cell, (h // 2 + 1, w // 2 + 1))[:h, :w]

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from nox_runtime import stretch
-from nox_train import backgrounds, psf, scenes, sensor, stars
+from nox_train import backgrounds, processing, psf, scenes, sensor, stars
 from nox_train.processing import Development
 from nox_train.recipes import Recipe, random_development, random_recipe
 from nox_train.scenes import compose, enlarged, render, shrunk
@@ -76,39 +77,78 @@ def test_the_sky_has_the_grain_asked_for(kind: str, field: stars.Field) -> None:
     assert target.std() == pytest.approx(0.012, rel=0.05)
 
 
-def test_brighter_parts_are_noisier_in_linear_light(dark: stars.Field) -> None:
-    """Shot noise: the variance rises with the light, and the read noise is its foot."""
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_noise_has_the_variance_of_the_recipe_at_every_level(
+    dark: stars.Field, share: float
+) -> None:
+    """``sigma^2 (1 - share)`` of read noise, and of shot noise ``sigma^2 share light / sky``."""
     develop = Development("mtf", (0.03,) * 3)
-    recipe = Recipe(development=develop, grain=0.01, shot_share=0.5)
+    recipe = Recipe(development=develop, grain=0.01, shot_share=share)
     levels = np.linspace(0.2, 0.8, 8)
     background = np.repeat(np.repeat(levels, 32)[None, :, None], 256, 2).repeat(3, 0)
     _, target = render(background.astype(np.float32), _cut(dark), recipe, np.random.default_rng(2))
     linear = develop.inverse(target.astype(np.float64)).reshape(3, 8, 32, 256)
     variance = linear.var(axis=(0, 2, 3))
     light = develop.inverse(levels[None].repeat(3, 0))[0]
-    slope, foot = np.polyfit(light, variance, 1)
-    sky = float(np.median(light))
-    assert slope * sky == pytest.approx(foot, rel=0.35)  # half of the sky's noise each
-    np.testing.assert_allclose(variance, slope * light + foot, rtol=0.15)
+    sky = develop.inverse(np.full((3, 1), np.median(background[:, ::4, ::4])))[0, 0]
+    slope = (develop.inverse(np.full((3, 1), 0.5001)) - develop.inverse(np.full((3, 1), 0.5)))[0, 0]
+    sigma = 0.01 * slope / 1e-4
+    expected = sigma**2 * ((1 - share) + share * light / sky)
+    np.testing.assert_allclose(variance, expected, rtol=0.1)
+
+
+def test_stars_bring_their_own_shot_noise_to_the_input_alone(dark: stars.Field) -> None:
+    lamp = replace(dark, light=np.full_like(dark.light, 0.2), faintest=0.2)
+    recipe = Recipe(
+        development=Development("none", ()), grain=0.01, shot_share=0.5, faint_sigma=30.0,
+        saturated=1.0, most=2.0,
+    )  # fmt: skip
+    facts: dict = {}
+    rng = np.random.default_rng(2)
+    made, target = render(_flat(0.2), _cut(lamp), recipe, rng, facts)
+    light = facts["gain"] * 0.2
+    assert light == pytest.approx(0.3)
+    assert made.mean() - target.mean() == pytest.approx(light, rel=0.01)
+    assert target.std() == pytest.approx(0.01, rel=0.03)
+    # Half of the sky's variance is shot noise of a light of 0.2.
+    assert (made - target).var() == pytest.approx(0.5 * 0.01**2 * light / 0.2, rel=0.05)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1])
 def test_the_share_of_saturated_stars_is_the_one_asked_for(share: float) -> None:
-    """Counted in a field of stars that do not touch each other."""
-    rng = np.random.default_rng(12)
+    """Counted in fields of stars that do not touch each other; of broad ones, since a
+    narrow star between pixels peaks lower than the one that the gain is reckoned from.
+    """
     population = stars.Population(
-        density=1500, slope=0.7, dynamic_range=1e3, mono=True, double_share=0
+        density=250, slope=0.7, dynamic_range=1e3, mono=True, double_share=0
     )
-    optics = psf.Optics(fwhm=2.0, aureole_share=0)
-    field = stars.star_field(1024, optics, population, rng)
-    light = field.light[0] * field.gain_of_share(share)
-    # The peak of a star between pixels is lower; let 0.72 of it count for the mean one.
-    saturated = sensor.shoulder(light, 1.0) >= 0.72
-    from scipy import ndimage
-
-    found = ndimage.label(saturated)[1]
-    expected = share * field.parameters["stars"]
+    found = drawn = 0
+    for seed in range(12):
+        optics = psf.Optics(fwhm=4.0, beta=5.0, aureole_share=0)
+        field = stars.star_field(1024, optics, population, np.random.default_rng(seed))
+        full = sensor.shoulder(field.light[0] * field.gain_of_share(share), 1.0) >= 1.0
+        found += ndimage.label(full)[1]
+        drawn += field.parameters["stars"]
+    expected = share * drawn
     assert found == pytest.approx(expected, abs=3 * np.sqrt(expected))
+    assert 3 * np.sqrt(expected) < 0.4 * expected  # else the count could tell nothing
+
+
+def test_no_more_stars_are_saturated_than_the_recipe_allows() -> None:
+    population = stars.Population(
+        density=400, slope=0.7, dynamic_range=1e3, mono=True, double_share=0
+    )
+    optics = psf.Optics(fwhm=4.0, beta=5.0, aureole_share=0)
+    field = stars.star_field(1024, optics, population, np.random.default_rng(3))
+    most = 0.05 * field.parameters["stars"]
+    for faint, fewer in ((1000.0, False), (2.0, True)):
+        recipe = Recipe(
+            development=Development("none", ()), grain=1e-3, faint_sigma=faint, saturated=0.05
+        )
+        made, _ = render(_flat(0.1, 1024), field, recipe, np.random.default_rng(2))
+        found = ndimage.label(made[0] >= 1.0)[1]
+        assert found < most + 3 * np.sqrt(most)
+        assert fewer == (found < 0.5 * most)
 
 
 def test_linear_scenes_are_shown_as_the_runtime_shows_linear_files(dark: stars.Field) -> None:
@@ -198,5 +238,78 @@ def test_resized_scenes_keep_input_and_target_alike(field: stars.Field) -> None:
 
 def test_a_scene_smaller_than_its_background_is_cut_at_random(field: stars.Field) -> None:
     background = backgrounds.procedural(128, np.random.default_rng(4))
-    cuts = {scenes._square(background, 32, np.random.default_rng(s)).tobytes() for s in range(20)}
+    cuts = {
+        scenes._square(background, 32, np.random.default_rng(s))[0].tobytes() for s in range(20)
+    }
     assert len(cuts) == 20
+
+
+def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
+    rng = np.random.default_rng(8)
+    drawn = [random_recipe(rng) for _ in range(4000)]
+    for share, chosen in {
+        0.3: lambda r: r.linear,
+        0.1: lambda r: bool(r.bayer),
+        0.03: lambda r: r.frames > 1,
+        0.4: lambda r: r.shadows > 0,
+        0.5: lambda r: r.curve[0] == "none",
+        0.2: lambda r: r.sharpening > 0,
+        0.05: lambda r: r.rounds > 0,
+        0.12: lambda r: r.jpeg > 0,
+    }.items():
+        slack = 4 * np.sqrt(share / len(drawn))
+        assert np.mean([chosen(r) for r in drawn]) == pytest.approx(share, abs=slack)
+    # What is stored was done: parts that exclude each other are not both in a recipe.
+    for r in drawn:
+        assert not (r.frames > 1 and (r.bayer or r.bloom or r.correlation or r.knee < 1))
+        assert not (r.bayer and (r.bloom or r.correlation))
+        assert not (r.bloom and r.knee < 1)
+
+
+def test_a_scene_can_be_made_again_from_its_parameters(field: stars.Field) -> None:
+    """The height of the brightest star, from what is stored and the field alone."""
+    background = np.full((3, 160, 160), 0.2, np.float32)
+    recipe = Recipe(development=Development("none", ()), grain=1e-4, saturated=1e-3)
+    scene = compose(background, field, np.random.default_rng(4), size=128, recipe=recipe)
+    p = json.loads(json.dumps(scene.parameters))
+    place, relit = p["field_place"], p["relit"]
+    light = field.light[:, place["y"] : place["y"] + 128, place["x"] : place["x"] + 128]
+    light = np.rot90(light, place["turns"], axes=(1, 2))
+    light = light[:, :, ::-1] if place["flipped"] else light
+    light = light * p["gain"] * np.array(p["tint"])[:, None, None]
+    sky = np.full((3, 1, 1), 0.2)
+    sky = sky[relit.get("order", [0, 1, 2])] * np.array(relit["gains"])[:, None, None]
+    if "neutralised" in relit:
+        sky = sky - np.array(relit["neutralised"])[:, None, None]
+    if "gamma" in relit:
+        sky = sky.clip(0, 1) ** relit["gamma"] * relit["factor"]
+    sky = (sky + relit["lift"]).clip(0.01, 0.97)
+    np.testing.assert_allclose(scene.target, np.broadcast_to(sky, (3, 128, 128)), atol=2e-3)
+    np.testing.assert_allclose(scene.input, np.minimum(sky + light, 1), atol=0.02)
+
+
+def test_linear_scenes_store_the_stretch_they_are_shown_by(field: stars.Field) -> None:
+    recipe = Recipe(linear=True, noise=1e-3, pedestal=0.05)
+    background = backgrounds.procedural(160, np.random.default_rng(3))
+    scene = compose(background, field, np.random.default_rng(4), size=128, recipe=recipe)
+    shown = scene.parameters["shown"]
+    assert {k: len(v) for k, v in shown.items()} == {"black": 3, "white": 3, "midtones": 3}
+    assert all(0 < m < 0.5 for m in shown["midtones"])
+
+
+def test_stars_at_the_edge_of_a_moved_scene_leave_no_ghost_at_the_other() -> None:
+    picture = np.zeros((3, 32, 32), np.float32)
+    picture[:, 31, 31] = 1
+    moved = processing.resampled(picture, 0.5, 0.5)
+    assert moved[:, :16].max() == moved[:, :, :16].max() == 0
+    assert moved[:, 31, 31] == pytest.approx(0.25)
+
+
+def test_hot_pixels_of_a_colour_sensor_are_spread_by_demosaicing(dark: stars.Field) -> None:
+    recipe = Recipe(hot=30, bayer="RGGB", grain=1e-3)
+    made, target = render(_flat(0.2), _cut(dark), recipe, np.random.default_rng(2))
+    np.testing.assert_array_equal(made, target)
+    spots, count = ndimage.label((np.abs(target - 0.2) > 0.02).any(axis=0))
+    sizes = ndimage.sum_labels(np.ones_like(spots), spots, np.arange(1, count + 1))
+    assert count > 10
+    assert np.median(sizes) > 3

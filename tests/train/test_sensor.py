@@ -118,3 +118,19 @@ def test_rejection_takes_what_one_frame_has_alone(rng: np.random.Generator) -> N
     assert mean[0, 20] == pytest.approx(clean[0, 20], abs=0.02)
     assert kept.mean() > 0.9
     assert kept.sum(axis=0).min() >= 5
+
+
+def test_a_satellite_crosses_one_frame_and_is_rejected_from_the_stack() -> None:
+    rng = np.random.default_rng(5)
+    trail = sensor.satellite((1, 128, 128), rng)[0]
+    rows, columns = np.nonzero(trail > 0.5 * trail.max())
+    length = np.hypot(np.ptp(rows), np.ptp(columns))
+    assert length > 100
+    assert len(rows) / length < 3.5
+    frames = 0.1 + rng.normal(0, 0.004, (8, 1, 128, 128))
+    frames[2, 0] += trail
+    mean, kept = sensor.stacked(frames, 3.0)
+    line = trail > 0.5 * trail.max()
+    assert not kept[2, 0][line].any()
+    assert mean[0][line].mean() == pytest.approx(0.1, abs=0.001)
+    assert frames.mean(axis=0)[0][line].mean() > 0.1 + 0.4 * trail.max() / 8
