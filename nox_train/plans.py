@@ -196,9 +196,9 @@ class BankPlan:
     """
 
     seed: int = 7
-    fields: int = 384
+    fields: int = 448
     field_size: int = 1024
-    backgrounds: int = 1120
+    backgrounds: int = 2048
     background_size: int = 512
     invented: float = 0.5
     pictures: str = ""

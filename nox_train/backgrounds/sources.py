@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nox_runtime.errors import NoxError
+from nox_runtime.images import open_image
 from nox_train.backgrounds import points
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -128,7 +130,7 @@ def read_picture(path: Path) -> np.ndarray:
     path = Path(path)
     try:
         if path.name.lower().endswith(FITS_ENDINGS):
-            return _grey(_fits_plane(path))
+            return _spanned(_fits_plane(path)[None])
         return _photograph(path)
     except (OSError, ValueError, TypeError, SyntaxError) as trouble:
         reason = " ".join(str(trouble).split()) or type(trouble).__name__
@@ -151,28 +153,42 @@ def _fits_plane(path: Path) -> np.ndarray:
         return np.asarray(data, np.float64)
 
 
-def _grey(data: np.ndarray) -> np.ndarray:
+def _spanned(data: np.ndarray) -> np.ndarray:
+    """Floats (C, H, W) scaled from their 1st to their 99.5th percentile, as RGB."""
     finite = data[np.isfinite(data)]
     if finite.size == 0:
         raise ValueError("it holds no number")
     low, high = np.percentile(finite, [1, 99.5])
     scaled = np.nan_to_num((data - low) / max(high - low, 1e-12), nan=0.0, posinf=1.0, neginf=0.0)
-    return np.repeat(scaled.clip(0, 1)[None].astype(np.float32), 3, axis=0)
+    return _as_rgb(scaled.clip(0, 1).astype(np.float32))
+
+
+def _as_rgb(data: np.ndarray) -> np.ndarray:
+    """One channel three times; three as they are."""
+    return np.ascontiguousarray(np.broadcast_to(data, (3, *data.shape[1:])))
 
 
 def _photograph(path: Path) -> np.ndarray:
+    """A picture at the depth that it is stored in."""
+    data = _stored(path)
+    if data.dtype.kind in "ui" and data.dtype.itemsize <= 2:
+        return _as_rgb(data.astype(np.float32) / np.iinfo(data.dtype).max)
+    return _spanned(data.astype(np.float64))
+
+
+def _stored(path: Path) -> np.ndarray:
+    """Samples (C, H, W) of one channel or three."""
     from PIL import Image
 
+    if path.suffix.lower() in (".tif", ".tiff", ".png"):  # Pillow makes 8 bits of deep colour
+        try:
+            with open_image(path) as source:
+                _, height, width = source.shape
+                return source.read(0, height, 0, width)
+        except NoxError:  # palettes and the like
+            pass
     with Image.open(path) as picture:
-        if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-            # Pillow clips these to 8 bits instead of scaling them.
-            data = np.asarray(picture)
-            if data.dtype.kind in "ui" and data.max(initial=0) <= 65535 and data.min() >= 0:
-                grey = data.astype(np.float32)[None] / 65535
-                return np.repeat(grey, 3, axis=0)
-            return _grey(data.astype(np.float64))
-        rgb = np.asarray(picture.convert("RGB"), np.float32) / 255.0
-    return np.moveaxis(rgb, -1, 0)
+        return np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0)
 
 
 def crop(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

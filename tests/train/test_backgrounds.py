@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,7 +219,7 @@ def test_most_hold_a_few_objects_and_a_tenth_or_more_many_small_galaxies() -> No
     for seed in range(300):
         _, facts = backgrounds.add_objects(sky, np.random.default_rng(seed))
         counts.append(len(facts))
-    assert 0.1 < np.mean(np.array(counts) == 0) < 0.3
+    assert min(counts) > 0
     many = [
         backgrounds.add_objects(SKY, np.random.default_rng(s), mode="many")[1][-1]["count"]
         for s in range(12)
@@ -248,3 +249,18 @@ def test_objects_that_do_not_exist_are_named() -> None:
         backgrounds.add_objects(SKY, np.random.default_rng(0), kinds=["quasar"])
     with pytest.raises(ValueError, match=r"mode is 'some'; it must be one of"):
         backgrounds.add_objects(SKY, np.random.default_rng(0), mode="some")
+
+
+def test_the_docs_state_the_rates_that_are_drawn() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "backgrounds.md"
+    rows = [line.split("|")[1:3] for line in page.read_text().splitlines() if line.startswith("| ")]
+    stated = {kind.strip(): rate.strip() for kind, rate in rows}
+    for kind, (_, rate) in objects.KINDS.items():
+        assert float(stated[kind]) == rate, kind
+
+
+def test_every_background_holds_something_that_must_stay() -> None:
+    picture = np.full((3, 512, 512), 0.2, np.float32)
+    for seed in range(12):
+        _, facts = backgrounds.add_objects(picture, np.random.default_rng(seed))
+        assert facts

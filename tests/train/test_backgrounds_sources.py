@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
 from PIL import Image
 
@@ -114,6 +116,38 @@ def test_sixteen_bit_pictures_keep_their_range(tmp_path: Path) -> None:
     read = backgrounds.read_picture(tmp_path / "deep.png")
     assert read.shape == (3, 32, 64)
     np.testing.assert_allclose(read[1], ramp / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif", "planar.tif"])
+def test_sixteen_bit_colour_keeps_its_steps(name: str, tmp_path: Path) -> None:
+    steps = np.arange(64 * 3, dtype=np.uint16).reshape(1, 64, 3).repeat(8, 0) + 20_000
+    path = tmp_path / name
+    if name.endswith("png"):
+        path.write_bytes(imagecodecs.png_encode(steps))
+    elif name.startswith("planar"):
+        planes = np.ascontiguousarray(np.moveaxis(steps, -1, 0))
+        tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate")
+    else:
+        tifffile.imwrite(path, steps, photometric="rgb")
+    read = backgrounds.read_picture(path)
+    np.testing.assert_allclose(read, np.moveaxis(steps, -1, 0) / 65535, atol=1e-6)
+
+
+def test_pictures_of_floats_are_scaled_by_what_they_span(tmp_path: Path) -> None:
+    linear = np.linspace(100, 900, 32 * 32 * 3, dtype=np.float32).reshape(32, 32, 3)
+    tifffile.imwrite(tmp_path / "linear.tif", linear, photometric="rgb")
+    read = backgrounds.read_picture(tmp_path / "linear.tif")
+    assert (read.min(), read.max()) == (0, 1)
+    low, high = np.percentile(linear, [1, 99.5])
+    expected = ((np.moveaxis(linear, -1, 0) - low) / (high - low)).clip(0, 1)
+    np.testing.assert_allclose(read, expected, atol=1e-5)
+
+
+def test_palettes_are_read_as_colours(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (8, 8), (255, 128, 0)).quantize(4)
+    picture.save(tmp_path / "palette.png")
+    read = backgrounds.read_picture(tmp_path / "palette.png")
+    assert read[:, 4, 4] == pytest.approx([1, 128 / 255, 0], abs=0.01)
 
 
 def test_maps_are_scaled_and_gaps_filled(tmp_path: Path) -> None:

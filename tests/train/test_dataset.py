@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nox_train import dataset
+from nox_train import backgrounds, dataset
 
 PLAN = dataset.BankPlan(fields=2, field_size=512, backgrounds=3, background_size=128)
 
@@ -26,14 +26,31 @@ def test_training_and_validation_share_no_picture(tmp_path: Path) -> None:
     assert not one & two
 
 
+def _split(folder: Path) -> tuple[set[str], set[str]]:
+    plans = (dataset.BankPlan(pictures=str(folder), invented=0, held_out=h) for h in (False, True))
+    one, two = (set(dataset._picture_paths(p)) for p in plans)
+    return one, two
+
+
 def test_a_few_pictures_are_split_too(tmp_path: Path) -> None:
-    """Whatever their hashes: one for validation, or the same where there is one alone."""
-    for count, shared in ((1, 1), (2, 0), (3, 0)):
+    """Whatever their hashes: one for validation; where there is one alone, none of it."""
+    for count in (1, 2, 3):
         Image.new("RGB", (64, 64)).save(tmp_path / f"few{count}.png")
-        plans = (dataset.BankPlan(pictures=str(tmp_path), invented=0, held_out=h) for h in (0, 1))
-        one, two = (set(dataset._picture_paths(p)) for p in plans)
-        assert len(one | two) == count
-        assert len(one & two) == shared
+        one, two = _split(tmp_path)
+        assert len(one | two - {""}) == count
+        assert not one & two
+        assert (two == {""}) == (count == 1)
+
+
+def test_a_few_pictures_of_one_source_stay_on_one_side(tmp_path: Path) -> None:
+    for batch, camera in ((1, "Mi3"), (1, "S90"), (2, "Mi3"), (2, "S90")):
+        folder = tmp_path / f"{camera}_Aligned" / f"Batch_{batch:03d}"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (64, 64)).save(folder / "IMG_1Reference.bmp")
+    one, two = _split(tmp_path)
+    sides = [{backgrounds.describe(Path(p)).source for p in side} for side in (one, two)]
+    assert sorted(len(side) for side in sides) == [1, 1]
+    assert not sides[0] & sides[1]
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
