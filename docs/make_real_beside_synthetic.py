@@ -68,7 +68,7 @@ EXAMPLES = (
     Example(
         "Webb, NIRCam", "jwst__weic2212a.jpg", "NASA, ESA, CSA, STScI, Webb ERO (CC BY 4.0)",
         (560, 530), "dark cloud",
-        {"aperture": "hexagons", "lambda_over_d": 0.9, "fwhm": 0.7,
+        {"aperture": "hexagons", "lambda_over_d": 0.7,
          "wavelengths_um": (4.44, 2.77, 1.50), "aureole_share": 0.003, "aperture_angle": 0.5236},
         {"slope": 0.6, "temperature": 12000.0, "saturation": 1.4}, saturated=0.02,
     ),
@@ -132,7 +132,8 @@ def synthetic(
     # Width and density are brought near in a few rounds: crowding moves both.
     width = float(np.sqrt(max(facts["fwhm"] ** 2 - 0.6, 0.36)))
     density, best = facts["stars"] / SIDE**2 * 1e6, None
-    for _ in range(5):
+    grain = max(facts["grain"], 0.002)
+    for _ in range(7):
         optics = psf.Optics(**{"fwhm": width, **example.optics})
         population = stars.Population(
             **{"density": density, "dynamic_range": 3e4, **example.population}
@@ -141,7 +142,7 @@ def synthetic(
         part = stars.Field(made.light[:, :SIDE, :SIDE], made.faintest, made.parameters)
         recipe = Recipe(
             linear=linear, development=Development("mtf", (example.midtones,) * 3),
-            grain=max(1.3 * facts["grain"], 0.002), noise=1e-3, contrast=0.3, faint_sigma=8.0,
+            grain=grain, noise=1e-3, contrast=0.3, faint_sigma=8.0,
             saturated=example.saturated, most=0.6, correlation=0.4,
         )  # fmt: skip
         sky_ = sky.mean(axis=0, keepdims=True) if population.mono else sky
@@ -154,6 +155,7 @@ def synthetic(
             break
         width = float(np.clip(width * (facts["fwhm"] / got["fwhm"]) ** 1.2, 0.5, 8))
         density *= float(np.clip(facts["stars"] / max(got["stars"], 1), 0.3, 3))
+        grain *= float(np.clip(max(facts["grain"], 5e-4) / max(got["grain"], 5e-4), 0.3, 3))
     assert best is not None
     return best
 
