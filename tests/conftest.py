@@ -7,11 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from nox_runtime.model import Model, ModelFacts
 from nox_runtime.removal import StarRemover
+
+# A loaded machine is no fault of the code: examples may take as long as they need.
+settings.register_profile("nox", deadline=None)
+settings.load_profile("nox")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
