@@ -52,7 +52,7 @@ class Removal:
     model : ModelFacts
     seconds : float
     white : float
-        The value that stands for 1 in `descreened`.
+        The value that stands for 1 in `descreened`; of a dask array a dask value.
     catalog : astropy.table.Table or None
         The removed stars, where asked for; see `nox_runtime.catalog.Cataloguer.table`.
     notes : tuple of str
