@@ -85,6 +85,52 @@ def test_shapes_drawn_on_one_picture_of_a_stack() -> None:
     assert masked(viewer, stack, made, (0,)) is None
 
 
+@pytest.mark.parametrize("window", [(0, 30, 0, 40), (4, 11, 7, 26), (29, 30, 39, 40)])
+@pytest.mark.parametrize("kind", ["same grid", "turned", "far away", "shapes"])
+def test_a_window_is_that_part_of_the_whole(kind: str, window: tuple[int, ...]) -> None:
+    viewer = ViewerModel()
+    picture = viewer.add_image(np.zeros((30, 40)))
+    labels = (np.random.default_rng(1).random((30, 40)) > 0.5).astype(int)
+    if kind == "shapes":
+        box = np.array([[2, 3], [2, 36], [27, 36], [27, 3]])
+        made = viewer.add_shapes([box, box / 2], shape_type=["ellipse", "rectangle"])
+    else:
+        where = {"turned": {"rotate": 20, "scale": (0.8, 1.3)}, "far away": {"translate": (99, 0)}}
+        made = viewer.add_labels(labels, **where.get(kind, {}))
+    protection, job = protection_of(made), picture_of(picture)
+    assert protection is not None
+    whole, part = protection.mask(job, ()), protection.mask(job, (), window)  # type: ignore[arg-type]
+    y0, y1, x0, x1 = window
+    expected = np.zeros((30, 40), bool) if whole is None else whole
+    assert (whole is None) == (kind == "far away")
+    if part is None:
+        part = np.zeros((y1 - y0, x1 - x0), bool)
+    np.testing.assert_array_equal(part, expected[y0:y1, x0:x1])
+
+
+def test_no_more_of_the_labels_is_read_than_the_window_needs() -> None:
+    import dask.array as da
+
+    seen = []
+
+    def block(block_info: Any = None) -> np.ndarray:
+        seen.append(block_info[None]["array-location"])
+        return np.ones((100, 100), int)
+
+    labels = da.map_blocks(block, chunks=((100,) * 8, (100,) * 8), dtype=int, meta=np.empty((0, 0)))
+    viewer = ViewerModel()
+    picture = viewer.add_image(np.zeros((400, 400)))
+    for scale in ((1, 1), (0.5, 0.5)):
+        made = viewer.add_labels(labels, scale=scale)
+        protection = protection_of(made)
+        assert protection is not None
+        seen.clear()
+        mask = protection.mask(picture_of(picture), (), (110, 140, 120, 160))
+        assert mask is not None
+        assert mask.all()
+        assert 1 <= len(seen) <= 4
+
+
 @pytest.mark.parametrize("step", [None, 1, 2])
 def test_nothing_changes_under_protection(make_sky: Callable[..., Any], step: int | None) -> None:
     viewer = ViewerModel()

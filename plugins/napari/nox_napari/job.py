@@ -262,10 +262,9 @@ def _preview(
     pixels = shrunk(colours_first(picture.read(plane, grown), picture.rgb), step)
     protect = None
     if request.protection is not None:
-        mask = request.protection.mask(picture, plane)
+        mask = request.protection.mask(picture, plane, grown)
         if mask is not None:
-            y0, y1, x0, x1 = grown
-            protect = shrunk(mask[None, y0:y1, x0:x1].astype(np.float32), step)[0]
+            protect = shrunk(mask[None].astype(np.float32), step)[0]
     height, width = pixels.shape[-2:]
     y0, y1, x0, x1 = inside
     region = (min(y0, height), min(y1, height), min(x0, width), min(x1, width))

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Labels, Layer, Shapes
 from skimage.draw import polygon
 
-from nox_napari.layers import Picture, Place
+from nox_napari.layers import Picture, Place, Window
 from nox_runtime.errors import UsageError
 
 #: Corners of the polygon that stands for an ellipse.
@@ -28,37 +28,60 @@ class Protection:
     labels: Any = None
     outlines: list[np.ndarray] = field(default_factory=list)
 
-    def mask(self, picture: Picture, plane: tuple[int, ...]) -> np.ndarray | None:
-        """True where the picture is protected, shape (H, W); None where nothing is."""
+    def mask(
+        self, picture: Picture, plane: tuple[int, ...], window: Window | None = None
+    ) -> np.ndarray | None:
+        """True where the picture is protected; None where nothing is.
+
+        Parameters
+        ----------
+        picture : Picture
+        plane : tuple of int
+            Which one of a stack.
+        window : Window, optional
+            The part that is wanted; nothing else is computed.
+
+        Returns
+        -------
+        ndarray of bool, shape (H, W) or that of the window, or None
+        """
+        part = window or (0, picture.height, 0, picture.width)
         if self.labels is not None:
-            mask = self._of_labels(picture, plane)
+            mask = self._of_labels(picture, plane, part)
         else:
-            mask = self._of_shapes(picture, plane)
+            mask = self._of_shapes(picture, plane, part)
         return mask if mask.any() else None
 
-    def _of_labels(self, picture: Picture, plane: tuple[int, ...]) -> np.ndarray:
-        shape = (picture.height, picture.width)
-        labels = np.asarray(_plane_of(self.labels, plane))
+    def _of_labels(self, picture: Picture, plane: tuple[int, ...], part: Window) -> np.ndarray:
+        y0, y1, x0, x1 = part
+        labels = _plane_of(self.labels, plane)
         forth = _between(picture.place, self.place)
-        if labels.shape == shape and np.allclose(forth, np.eye(3)):
-            return labels != 0
-        columns = np.arange(shape[1])
-        mask = np.zeros(shape, bool)
-        for y in range(shape[0]):  # a row at a time: as little memory as the mask
-            at = forth[:2, :2] @ np.stack([np.full(shape[1], y), columns]) + forth[:2, 2:]
-            i, j = np.rint(at).astype(int)
+        if labels.shape == (picture.height, picture.width) and np.allclose(forth, np.eye(3)):
+            return np.asarray(labels[y0:y1, x0:x1]) != 0
+        # Where the corners come to lie: no more of the labels is read.
+        corners = np.array([(y, x) for y in (y0, y1 - 1) for x in (x0, x1 - 1)])
+        at = np.rint(corners @ forth[:2, :2].T + forth[:2, 2]).astype(int)
+        low = np.clip(at.min(axis=0) - 1, 0, labels.shape)
+        high = np.clip(at.max(axis=0) + 2, 0, labels.shape)
+        labels = np.asarray(labels[low[0] : high[0], low[1] : high[1]])
+        columns = np.arange(x0, x1)
+        mask = np.zeros((y1 - y0, x1 - x0), bool)
+        for k, y in enumerate(range(y0, y1)):  # a row at a time: as little memory as the mask
+            at = forth[:2, :2] @ np.stack([np.full(len(columns), y), columns]) + forth[:2, 2:]
+            i, j = np.rint(at).astype(int) - low[:, None]
             inside = (i >= 0) & (i < labels.shape[0]) & (j >= 0) & (j < labels.shape[1])
-            mask[y, inside] = labels[i[inside], j[inside]] != 0
+            mask[k, inside] = labels[i[inside], j[inside]] != 0
         return mask
 
-    def _of_shapes(self, picture: Picture, plane: tuple[int, ...]) -> np.ndarray:
-        mask = np.zeros((picture.height, picture.width), bool)
+    def _of_shapes(self, picture: Picture, plane: tuple[int, ...], part: Window) -> np.ndarray:
+        y0, y1, x0, x1 = part
+        mask = np.zeros((y1 - y0, x1 - x0), bool)
         forth = _between(self.place, picture.place)
         for corners in self.outlines:
             lead = corners[:, :-2]
             if lead.shape[1] == len(plane) and len(plane) and np.any(np.rint(lead[0]) != plane):
                 continue
-            at = corners[:, -2:] @ forth[:2, :2].T + forth[:2, 2]
+            at = corners[:, -2:] @ forth[:2, :2].T + forth[:2, 2] - (y0, x0)
             mask[polygon(at[:, 0], at[:, 1], mask.shape)] = True  # type: ignore[no-untyped-call]
         return mask
 
