@@ -48,7 +48,7 @@ def test_file_still_there_every_card_and_hdu_is_kept(fits_file: Write, tmp_path:
         np.testing.assert_array_equal(hdus["NOTES"].data["a"], [1, 2])
 
 
-@pytest.mark.parametrize("ending", [".fits", ".fit", ".fts", ".fits.gz"])
+@pytest.mark.parametrize("ending", [".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"])
 def test_file_gone_the_header_in_the_metadata_is_used(
     fits_file: Write, tmp_path: Path, ending: str
 ) -> None:
@@ -67,13 +67,27 @@ def test_file_gone_the_header_in_the_metadata_is_used(
     assert sorted(p.name for p in tmp_path.iterdir()) == [out.name]
 
 
+def test_compressed_like_its_source(fits_file: Write, tmp_path: Path) -> None:
+    hdu = fits.PrimaryHDU((starry(40, 60)[0] * 60000).astype("u2"))
+    hdu.header["OBJECT"] = "M31"
+    ((data, settings, _),) = read(str(fits_file(hdu)))
+    out = tmp_path / "m31 starless.fits.fz"
+    write_image(str(out), data // 2, like(settings))
+    with fits.open(out) as hdus:
+        assert isinstance(hdus[1], fits.CompImageHDU)
+        assert hdus[1].header["OBJECT"] == "M31"
+        assert hdus[1].header["NOXMODEL"] == "nox-1 0.1.0"
+        np.testing.assert_array_equal(hdus[1].data, data // 2)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "u4", "f2", "f4", "f8", "?"])
 @pytest.mark.parametrize("shape", [(40, 60), (5, 40, 60)])
+@pytest.mark.parametrize("ending", [".fits", ".fits.fz"])
 def test_layers_that_no_file_stands_behind(
-    tmp_path: Path, dtype: str, shape: tuple[int, ...]
+    tmp_path: Path, dtype: str, shape: tuple[int, ...], ending: str
 ) -> None:
     data = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
-    out = tmp_path / "made.fits"
+    out = tmp_path / f"made{ending}"
     write_image(str(out), data, {"rgb": False, "metadata": {}})
     ((again, _, _),) = read(str(out))
     np.testing.assert_array_equal(again, data)

@@ -22,6 +22,7 @@ import nox_runtime
 from nox_napari.messages import for_window
 from nox_runtime.errors import ImageError, OutputError
 from nox_runtime.images import create_image, open_image, split_ending
+from nox_runtime.images.fpack import pack
 
 #: Cards that describe the pixels of the old file, not the picture.
 _STRUCTURAL = (
@@ -36,7 +37,7 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     path : str
-        Ends in .fits, .fit, .fts or .fits.gz; replaced if it exists (napari has asked).
+        Ends in .fits, .fit, .fts, .fits.gz or .fits.fz; replaced if it exists (napari has asked).
     data : array, or list of arrays for several scales
         (..., H, W), or (..., H, W, 3) if ``meta["rgb"]``.
     meta : mapping
@@ -179,12 +180,26 @@ def _write_anew(
         os.close(handle)
         try:
             hdu.writeto(name, overwrite=True, output_verify="silentfix+ignore")
+            if ending.lower().endswith(".fz"):
+                _compress(Path(name), picture.nbytes)
             mask = os.umask(0)
             os.umask(mask)
             os.chmod(name, 0o666 & ~mask)
             os.replace(name, target)
         finally:
             Path(name).unlink(missing_ok=True)
+
+
+def _compress(path: Path, size: int) -> None:
+    """Compress a file of one picture of so many bytes tile by tile, as fpack does."""
+    with fits.open(path) as hdus:
+        start = hdus.fileinfo(0)["datLoc"]
+    packed = path.with_name(f"{path.name}.part")
+    try:
+        pack(path, packed, 0, start, size)
+        packed.replace(path)
+    finally:
+        packed.unlink(missing_ok=True)
 
 
 def _header(known: fits.Header | None) -> fits.Header:
