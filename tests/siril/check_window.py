@@ -168,7 +168,7 @@ class Desktop:
         part = self.nox / "ask.part"
         part.write_text(code, encoding="utf-8")
         part.rename(self.nox / "ask.py")
-        assert waited(answer.exists, 60), self.log()[-2000:]
+        assert waited(answer.exists, LONG), self.log()[-2000:]
         said = json.loads(answer.read_text())
         assert "error" not in said, said
         return said["found"]

@@ -73,7 +73,7 @@ class Driver:
 
     def until(self, check: Any) -> None:
         """Handle events until something is so."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not check():
             assert time.monotonic() < end, self.window.status.text()
             self.app.processEvents()

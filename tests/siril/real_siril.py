@@ -241,7 +241,7 @@ class RealSiril:
         folder: Path,
         *,
         bare: bool = False,
-        timeout: float = 180,
+        timeout: float = 600,
         meanwhile: Callable[[int], None] | None = None,
     ) -> list[str]:
         """Run a Siril script in a folder.

@@ -251,9 +251,9 @@ def test_a_stopped_run_leaves_nothing_behind(siril: RealSiril, tmp_path: Path) -
         return False
 
     def stop(process: int) -> None:
-        python = waited(lambda: script_process(process), 60)
+        python = waited(lambda: script_process(process), 200)
         assert isinstance(python, int)
-        assert waited(half_written, 60)
+        assert waited(half_written, 200)
         os.kill(python, signal.SIGTERM)
 
     lines = ["load m42.fit", f"{STAR_REMOVAL} -tile=256", "save out"]

@@ -66,7 +66,7 @@ def window(siril: StandInSiril, sirilpy_site: Path) -> Iterator[Callable[[], Ask
 
     yield start
     for process in opened:
-        _, said = process.communicate(timeout=60)  # the end of its orders ends it
+        _, said = process.communicate(timeout=300)  # the end of its orders ends it
         assert process.returncode == 0, said[-2000:]
 
 
