@@ -22,7 +22,7 @@ $(VENV)/.test: $(VENV)/.runtime
 	touch $@
 
 demo: $(VENV)/.runtime
-	$(BIN)/nox-runtime demo -o demo
+	$(BIN)/nox-runtime demo -o demo --overwrite
 
 test: $(VENV)/.test
 	sh tests/system-packages.sh
