@@ -31,8 +31,8 @@ command -v mmdebstrap >/dev/null 2>&1 || display="$display mmdebstrap"
 [ -z "$missing$display" ] && exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    install="env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends"
-    apt-get update -qq
+    install="env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -qq -y --no-install-recommends"
+    apt-get -o DPkg::Lock::Timeout=300 update -qq
     [ -z "$missing" ] || $install $missing >/dev/null
     [ -z "$display" ] || $install $display >/dev/null ||
         echo "No window for napari, or no real Siril (could not install:$display)" >&2
