@@ -1,18 +1,23 @@
-"""Make the pictures of docs/napari.md: a real window, a real photograph, the real model.
+"""Make the pictures of docs/napari.md: a real window, real photographs, the real model.
 
-xvfb-run -a -s "-screen 0 1600x1200x24" python docs/make_napari_pictures.py PHOTOGRAPH RINGS
-    [--names NAME NAME] [--at X Y ZOOM] [-o FOLDER]
+python docs/make_napari_pictures.py [PHOTOGRAPH RINGS] [--names NAME NAME] [--at X Y ZOOM]
+    [-o FOLDER]
 
 The first photograph is for the panel and the animation, the second for the rings on the
-removed stars.
+removed stars; by default those of the captions, from the data beside the checkout.  Without
+a display it starts a window that nobody sees (xvfb-run).
 
 Writes napari-panel.png, napari-removed-stars.png, napari-running.png and the animation
-napari-slider.png.
+napari-slider.png, and puts the model's version into the captions of napari.md in that folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +26,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+ROOT = Path(__file__).resolve().parents[1]
+PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "astro"
 SIZE = (1360, 860)
 #: Of the animation: frames, and milliseconds each; together 20 seconds.
 FRAMES, EACH = 100, 200
@@ -28,15 +35,20 @@ ANIMATED_WIDTH = 640
 
 
 class Window:
-    """A viewer with the panel, and an event loop turned by hand."""
+    """A viewer with the panel, and an event loop turned by hand.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    viewer : napari.Viewer, optional
+        A new one by default.
+    """
+
+    def __init__(self, viewer: Any = None) -> None:
         import napari
         from qtpy.QtWidgets import QApplication
 
+        self.viewer = viewer if viewer is not None else napari.Viewer(show=True)
         self.app: Any = QApplication.instance()
-        self.viewer = napari.Viewer(show=True)
-        self.app = QApplication.instance()
         self.window: Any = self.viewer.window._qt_window
         self.window.resize(*SIZE)
         _, self.panel = self.viewer.window.add_plugin_dock_widget("astronox", "Remove stars")
@@ -50,8 +62,15 @@ class Window:
         self.viewer.reset_view(margin=0)
         left, top, right, bottom = self.canvas_box()
         height, width = pixels.shape[:2]
-        self.viewer.scene.camera.zoom = max((right - left) / width, (bottom - top) / height)
+        self.camera.zoom = max((right - left) / width, (bottom - top) / height)
         self.rest()
+
+    @property
+    def camera(self) -> Any:
+        """The viewer's."""
+        from nox_napari.display import camera
+
+        return camera(self.viewer)
 
     def turn(self, until: Callable[[], bool], at_most: float = 600) -> None:
         """Let things happen."""
@@ -109,48 +128,86 @@ def animate(window: Window, path: Path) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=EACH, loop=0)
 
 
-def main() -> None:
-    """Make them all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photograph", type=Path)
-    parser.add_argument("rings", type=Path)
-    parser.add_argument("--names", nargs=2, help="of the layers; by default the files'")
-    parser.add_argument(
-        "--at", nargs=3, type=float, default=(0.5, 0.5, 3.5), metavar=("X", "Y", "ZOOM"),
-        help="what the rings are shown on: shares of width and height, screen pixels a pixel",
-    )  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
-    args = parser.parse_args()
-    first, second = args.names or (args.photograph.stem, args.rings.stem)
-    window = Window()
-    panel, viewer = window.panel, window.viewer
-    panel.form.tile.setValue(768)
-    window.open(args.photograph, first)
-
+def panel_and_slider(window: Window, photograph: Path, name: str, folder: Path) -> None:
+    """A run, its result under the wipe, and the line in motion."""
+    panel = window.panel
+    window.open(photograph, name)
     panel.run_button.click()
     window.turn(lambda: panel._job is None or panel.progress.value() >= 4)
-    small(window.grab(), args.output / "napari-running.png")
+    small(window.grab(), folder / "napari-running.png")
     window.turn(lambda: panel._job is None)
     panel.compare.mode.setCurrentIndex(panel.compare.mode.findData("wipe"))
     window.rest()
-    small(window.grab(), args.output / "napari-panel.png")
-    animate(window, args.output / "napari-slider.png")
+    small(window.grab(), folder / "napari-panel.png")
+    animate(window, folder / "napari-slider.png")
 
-    window.open(args.rings, second)
+
+def rings(
+    window: Window, photograph: Path, name: str, folder: Path, at: tuple[float, float, float]
+) -> None:
+    """Rings on the removed stars, close up; `at` as on the command line."""
+    panel = window.panel
+    window.open(photograph, name)
     for role, box in panel.form.outputs.items():
         box.setChecked(role in ("starless", "points"))
     panel.run_button.click()
     window.turn(lambda: panel._job is None)
     panel.compare.slider.setValue(500)
-    height, width = viewer.layers[0].data.shape[:2]
-    x, y, zoom = args.at
-    viewer.scene.camera.center = (y * height, x * width)
-    viewer.scene.camera.zoom = zoom
+    height, width = window.viewer.layers[0].data.shape[:2]
+    x, y, zoom = at
+    window.camera.center = (y * height, x * width)
+    window.camera.zoom = zoom
     panel.form.more.setChecked(True)
     window.rest()
-    small(window.grab(), args.output / "napari-removed-stars.png")
-    panel.close()
-    viewer.close()
+    small(window.grab(), folder / "napari-removed-stars.png")
+
+
+def captioned(page: Path, model: str) -> None:
+    """Put the model's name and version, such as 'nox-1 0.3.0', into a page's captions."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(re.sub(r"nox-1 \d+\.\d+\.\d+", model, text), encoding="utf-8")
+
+
+def main() -> None:
+    """Make them all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "photographs", type=Path, nargs="*", metavar="PHOTOGRAPH",
+        default=[PHOTOGRAPHS / f"jamesbrink__{n}-nebula.jpg" for n in ("california", "crescent")],
+        help="two: for the panel and the animation, and for the rings",
+    )  # fmt: skip
+    parser.add_argument(
+        "--names", nargs=2, default=("California nebula", "Crescent nebula"), help="of the layers"
+    )
+    parser.add_argument(
+        "--at", nargs=3, type=float, default=(0.5, 0.5, 3.5), metavar=("X", "Y", "ZOOM"),
+        help="what the rings are shown on: shares of width and height, screen pixels a pixel",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs")
+    args = parser.parse_args()
+    if len(args.photographs) != 2:
+        parser.error(f"{len(args.photographs)} photographs; give two, or none for the usual ones")
+    for photograph in args.photographs:
+        if not photograph.is_file():
+            parser.error(f"{photograph}: no such file; give two photographs")
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        if shutil.which("xvfb-run") is None:
+            parser.error("no display; install xvfb, or run it where there is a screen")
+        os.environ["LIBGL_ALWAYS_SOFTWARE"] = "1"
+        screen = ["xvfb-run", "-a", "-s", "-screen 0 1600x1200x24"]
+        os.execvp(screen[0], [*screen, sys.executable, *sys.argv])
+
+    window = Window()
+    window.panel.form.tile.setValue(768)
+    panel_and_slider(window, args.photographs[0], args.names[0], args.output)
+    rings(window, args.photographs[1], args.names[1], args.output, tuple(args.at))
+    made = window.viewer.layers[-1].metadata["nox"]
+    model = f"{made['model']} {made['model_version']}"
+    if (args.output / "napari.md").is_file():
+        captioned(args.output / "napari.md", model)
+    print(f"four pictures in {args.output}, by {model}")
+    window.panel.close()
+    window.viewer.close()
 
 
 if __name__ == "__main__":
