@@ -120,3 +120,23 @@ def test_a_finished_bank_is_used_and_a_broken_one_made_anew(
     again = dataset.Bank(dataset.build_bank(tmp_path, PLAN))
     np.testing.assert_array_equal(again.fields, bank.fields)
     np.testing.assert_array_equal(again.backgrounds, bank.backgrounds)
+
+
+def test_bright_scenes_show_one_of_the_brightest_stars(bank: dataset.Bank) -> None:
+    light = np.asarray(bank.fields[1][1], np.float32)
+    blocks = light.reshape(32, 16, 32, 16).max(axis=(1, 3)).ravel()
+    least = np.sort(blocks)[-4] / 1024  # light is stored times 1024
+    places = set()
+    for seed in range(12):
+        part = bank.bright_stars(np.random.default_rng(seed), 1, 128).light
+        assert part.shape == (3, 128, 128)
+        assert part[1].max() >= least * 0.99
+        places.add(np.unravel_index(part[1].argmax(), (128, 128)))
+    assert len(places) > 8  # and not always in the middle
+
+
+def test_a_fifth_of_the_scenes_lie_round_a_bright_star(bank: dataset.Bank) -> None:
+    rng = np.random.default_rng(2)
+    drawn = [bank.scene(rng, 32).parameters for _ in range(150)]
+    assert np.mean([p["bright"] for p in drawn]) == pytest.approx(dataset.BRIGHT, abs=0.13)
+    assert max(p["boost"] for p in drawn if p["bright"]) > 30
