@@ -81,6 +81,35 @@ def test_stars_for_screen_blending_are_shown_on_their_own_scale(
     assert limits == [(0, pytest.approx(0.3)), (0, white), (0, 0.7), (0, pytest.approx(0.3))]
 
 
+def test_rings_are_filled_anew_with_all_that_they_say(make_sky: Callable[..., Any]) -> None:
+    viewer = ViewerModel()
+    picture = make_sky("u2")
+    layer = viewer.add_image(picture.copy(), rgb=True, name="m31")
+    session = Session(viewer)
+    session.engine = Engine(models={(None, "auto"): StandIn()})
+    rings = removed(session, layer, outputs=("points",))["points"]
+    everywhere = rings.data.copy()
+    rings.selected_data, rings.visible = {0, len(everywhere) - 1}, False
+    layer.data[:, :85] = np.median(picture)
+    for few in (True, False):
+        assert removed(session, layer, outputs=("points",))["points"] is rings
+        if few:
+            assert 0 < len(rings.data) < len(everywhere)
+            assert rings.data[:, 1].min() > 80
+        else:
+            np.testing.assert_allclose(rings.data, everywhere)
+        assert not rings.visible
+        assert not rings.editable
+        assert not rings.selected_data
+        np.testing.assert_allclose(rings.features["x"], rings.data[:, 1], rtol=1e-6)
+        fwhm = rings.features["fwhm"].to_numpy()
+        np.testing.assert_allclose(rings.size, np.maximum(2.5 * fwhm, 4), rtol=1e-5)
+        orange = (1, 176 / 255, 0, 1)
+        np.testing.assert_allclose(rings.border_color, [orange] * len(rings.data), atol=1e-6)
+        assert not rings.face_color[:, 3].any()
+        layer.data[...] = picture
+
+
 def test_the_chosen_picture_stays_through_a_run(opened: Any, make_sky: Any, ended: Any) -> None:
     viewer, panel = opened()
     other = viewer.add_image(make_sky("u2"), rgb=True, name="m33")
