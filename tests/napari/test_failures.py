@@ -58,7 +58,7 @@ def test_a_failure_is_one_notification_and_nothing_else(
 
 @pytest.mark.parametrize("again", [False, True])
 def test_a_device_lost_at_the_third_tile_takes_no_result_with_it(
-    opened: Any, make_sky: Any, gated: Any, settled: Any, notified: Any, again: bool
+    opened: Any, make_sky: Any, gated: Any, settled: Any, ended: Any, notified: Any, again: bool
 ) -> None:
     model = gated(at=3)
     viewer, panel = opened(model=model)
@@ -68,7 +68,7 @@ def test_a_device_lost_at_the_third_tile_takes_no_result_with_it(
     if again:
         model.gate.release(1000)
         panel.run_button.click()
-        settled()
+        ended(panel)
         assert len(viewer.layers) == 5
     before, model.error, model.calls = state(viewer), LOST, 0
     panel.form.strength.setValue(50)
