@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("qtpy")
 
-#: Seconds that the window's thread may compute between two turns of the event loop.
-MOST = 0.1
+#: Seconds that the window's thread may compute between two turns of the event loop.  A run
+#: in that thread would take several; the figure itself is benchmarks/bench_napari.py's.
+MOST = 0.5
 
 
 class Ticks:
