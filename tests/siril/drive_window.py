@@ -8,7 +8,6 @@ waits for the end; each is answered with what the window shows, a line of JSON.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -19,19 +18,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from conftest import StandIn, starry
+from siril.stand_in_siril import load_script
 
 from nox_runtime import StarRemover
-
-
-def load_script(path: str) -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("nox_star_removal", path)
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = made
-    spec.loader.exec_module(made)
-    return made
 
 
 class Driver:

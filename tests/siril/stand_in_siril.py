@@ -7,11 +7,14 @@ Requests are a command's number and the length of what follows, replies a status
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import socket
 import struct
+import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from astropy.io import fits
@@ -19,6 +22,17 @@ from astropy.io import fits
 OK, NONE, ERROR = 0, 1, 255
 #: Size, type (0 integers, 1 floats), width, height, channels, name.
 _SHARED = struct.Struct("@Niiii256s")
+
+
+def load_script(path: Path | str) -> ModuleType:
+    """The script as a module; sirilpy must be on the path."""
+    spec = importlib.util.spec_from_file_location("nox_star_removal", path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = made
+    spec.loader.exec_module(made)
+    return made
 
 
 def fits_header(values: np.ndarray, bitpix: int, cards: dict[str, object]) -> str:

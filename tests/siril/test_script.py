@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import errno
-import importlib.util
 import json
 import os
 import sys
@@ -22,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from siril.real_siril import SCRIPT
-from siril.stand_in_siril import StandInSiril
+from siril.stand_in_siril import StandInSiril, load_script
 
 from nox_runtime import StarRemover
 
@@ -31,13 +30,7 @@ from nox_runtime import StarRemover
 def nox(sirilpy_site: Path) -> ModuleType:
     """The script as a module, over the real sirilpy."""
     sys.path.insert(0, str(sirilpy_site))
-    spec = importlib.util.spec_from_file_location("nox_star_removal", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = made
-    spec.loader.exec_module(made)
-    return made
+    return load_script(SCRIPT)
 
 
 class Session:
