@@ -10,7 +10,10 @@ from nox_train.plans import ADVERSARIES, HEADS, LOSSES, OwnPlan, TrainingPlan
 from nox_train.presets import FINETUNE, PRESETS, with_budget
 
 _NETWORK = ("head", "widths", "unshuffle", "channels")
-_LOSS = ("star_weight", "gradient", "multi_scale", "adversarial", "perceptual", "adversary")
+_LOSS = (
+    "star_weight", "star_knee", "grain_power", "gradient", "multi_scale", "adversarial",
+    "perceptual", "adversary",
+)  # fmt: skip
 _LOOP = ("rate", "batch", "size", "sizes", "seed", "workers", "precision")
 
 
@@ -119,13 +122,25 @@ def _loop_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int)
     parser.add_argument("--workers", type=int, help="processes that make scenes")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="bfloat16 for GPUs")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="bfloat16 for GPUs and CPUs with AVX512-BF16",
+    )
 
 
 def _loss_arguments(parser: argparse.ArgumentParser) -> None:
     loss = parser.add_argument_group("loss", "otherwise than the preset; W is a weight, 0 for none")
     loss.add_argument("--loss", choices=LOSSES, help="of a pixel's error")
     loss.add_argument("--star-weight", type=float, metavar="W", help="of stars over empty sky")
+    loss.add_argument(
+        "--star-knee", type=float, metavar="LIGHT",
+        help="light (0 to 1) above which all stars weigh nearly alike; 0 for none",
+    )  # fmt: skip
+    loss.add_argument(
+        "--grain-power", type=float, metavar="P",
+        help="how much more scenes of fine grain count; 0 for all alike",
+    )  # fmt: skip
     loss.add_argument("--gradient", type=float, metavar="W", help="of the gradients' error")
     loss.add_argument(
         "--multi-scale", type=float, metavar="W",

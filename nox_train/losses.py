@@ -17,6 +17,9 @@ _STAR = 0.004
 #: Errors well below this count as squares in the Charbonnier loss.
 _ROUND = 1e-3
 _SCALES = (2, 4)
+#: Mean step between neighbours in the target at which a scene weighs about one, and what is
+#: added to it, so that scenes without grain do not weigh infinitely.
+_USUAL_STEP, _LEAST_STEP = 0.02, 0.005
 
 
 def _differences(x: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
@@ -41,6 +44,30 @@ def answer(
     return ops.where(light > _STAR, raw, made)
 
 
+def star_weights(light: KerasTensor, plan: LossPlan) -> KerasTensor:
+    """Weight of a pixel with so much light of stars, in the display range.
+
+    ``1 + star_weight sqrt(light)``, or with a knee k
+    ``1 + star_weight sqrt(light (1 + k) / (light + k))``: the same at full light, and
+    nearly as much for all that is well above the knee.
+    """
+    if plan.star_knee:
+        light = light * (1.0 + plan.star_knee) / (light + plan.star_knee)
+    return 1.0 + plan.star_weight * ops.sqrt(light)
+
+
+def scene_weights(target: KerasTensor, plan: LossPlan) -> KerasTensor:
+    """Weights of scenes, (batch, 1, 1, 1): what is left of a star shows in fine grain.
+
+    ``(0.02 / (step + 0.005)) ** grain_power`` with the mean step between neighbouring
+    pixels of the target, which is 1.13 times white grain's standard deviation.
+    """
+    dy, dx = _differences(target)
+    step = ops.mean(ops.abs(dy), axis=(1, 2, 3)) + ops.mean(ops.abs(dx), axis=(1, 2, 3))
+    weight = (_USUAL_STEP / (0.5 * step + _LEAST_STEP)) ** plan.grain_power
+    return ops.reshape(weight, (-1, 1, 1, 1))
+
+
 def regression(
     picture: KerasTensor,
     target: KerasTensor,
@@ -50,10 +77,10 @@ def regression(
 ) -> KerasTensor:
     """Error of the pixels plus that of the gradients, weighted towards stars.
 
-    The weight ``1 + star_weight sqrt(light)`` lifts faint stars out of a loss that
-    empty sky would rule.  The light is that of the stars or that which was taken,
-    whichever is more: were it the stars' alone, a galaxy taken away would cost a
-    seventh of a star left, and what could be either would always go.
+    The weight (`star_weights`) lifts faint stars out of a loss that empty sky would
+    rule.  It goes by the light of the stars or that which was taken, whichever is more:
+    were it the stars' alone, a galaxy taken away would cost a seventh of a star left,
+    and what could be either would always go.
 
     Parameters
     ----------
@@ -71,7 +98,9 @@ def regression(
     plan = plan or LossPlan()
     light = ops.max(ops.abs(picture - target), axis=-1, keepdims=True)
     taken = ops.max(ops.abs(picture - ops.stop_gradient(made)), axis=-1, keepdims=True)
-    weight = 1.0 + plan.star_weight * ops.sqrt(ops.maximum(light, taken))
+    weight = star_weights(ops.maximum(light, taken), plan)
+    if plan.grain_power:
+        weight = weight * scene_weights(target, plan)
     error = answer(picture, target, made, raw) - target
     loss = ops.mean(weight * _size(error, plan.kind))
     if plan.gradient:

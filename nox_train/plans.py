@@ -122,6 +122,12 @@ class LossPlan:
         Of a pixel's error: its size, or ``sqrt(error^2 + 0.001^2)``, smooth at 0.
     star_weight : float
         Weight of stars: a pixel counts ``1 + star_weight sqrt(light)``.
+    star_knee : float
+        Light, in the display range, above which all stars count nearly alike; 0 for
+        none.  See `nox_train.losses.star_weights`.
+    grain_power : float
+        How much more a scene counts the finer its grain is; 0 for all alike.  See
+        `nox_train.losses.scene_weights`.
     gradient : float
         Weight of the error of the gradients.
     multi_scale : float
@@ -136,6 +142,8 @@ class LossPlan:
 
     kind: str = "l1"
     star_weight: float = 6.0
+    star_knee: float = 0.0
+    grain_power: float = 0.0
     gradient: float = 0.5
     multi_scale: float = 0.0
     adversarial: float = 0.0
@@ -145,7 +153,8 @@ class LossPlan:
     def __post_init__(self) -> None:
         _one_of("loss", self.kind, LOSSES)
         _one_of("adversary", self.adversary, ADVERSARIES)
-        for name in ("star_weight", "gradient", "multi_scale", "adversarial", "perceptual"):
+        weights = ("star_weight", "star_knee", "grain_power", "gradient", "multi_scale")
+        for name in (*weights, "adversarial", "perceptual"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
 
@@ -239,7 +248,8 @@ class TrainingPlan:
     workers : int
         Processes that make scenes; one feeds two cores, a fast GPU wants a dozen.
     precision : {'float32', 'bfloat16'}
-        Of the layers' arithmetic; weights stay float32.  For GPUs.
+        Of the layers' arithmetic; weights stay float32.  For GPUs, and CPUs with
+        AVX512-BF16.
     validate_every, checkpoint_every : float
         Minutes.
     """

@@ -54,6 +54,30 @@ def test_the_default_loss_is_what_it_was() -> None:
     assert float(losses.regression(picture, target, made, made)) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_above_the_knee_stars_weigh_nearly_alike() -> None:
+    light = np.array([0.0, 0.01, 0.1, 1.0], np.float32)
+    plain, bent = (
+        np.asarray(losses.star_weights(light, LossPlan(star_knee=knee))) for knee in (0.0, 0.05)
+    )
+    np.testing.assert_allclose(plain, 1 + 6 * np.sqrt(light), rtol=1e-6)
+    assert bent[0] == 1
+    assert bent[3] == pytest.approx(7)
+    assert (bent[1:3] - 1 > 1.5 * (plain[1:3] - 1)).all()
+    assert bent[2] / bent[3] > 0.8
+
+
+def test_an_error_in_fine_grain_costs_more() -> None:
+    rng = np.random.default_rng(5)
+    fine, coarse = (
+        np.float32(0.3) + np.float32(s) * rng.standard_normal((1, 64, 64, 3), np.float32)
+        for s in (0.005, 0.05)
+    )
+    plan = LossPlan(star_weight=0, gradient=0, grain_power=0.5)
+    costs = [float(losses.regression(t, t, t + 0.01, t + 0.01, plan)) for t in (fine, coarse)]
+    wanted = [0.01 * np.sqrt(0.02 / (1.128 * s + 0.005)) for s in (0.005, 0.05)]
+    np.testing.assert_allclose(costs, wanted, rtol=0.02)
+
+
 def test_the_charbonnier_loss_is_round_at_0_and_the_error_far_off() -> None:
     plan = LossPlan(kind="charbonnier", star_weight=0, gradient=0)
     picture, target, _ = _errors("even")
