@@ -34,11 +34,12 @@ _LIGHT_SCALE = 1024.0
 #: Share of the scenes that are made at twice the size and shrunk, as pictures for
 #: the web are: tiny, sharp stars.
 SHRUNK = 0.12
-#: Share of the scenes that are made at half the size and enlarged, as by drizzle.
-ENLARGED = 0.06
+#: Share of the scenes that are made at half or a quarter of the size and enlarged: drizzle,
+#: and the glow of giant stars.
+ENLARGED = 0.1
 #: Share of the scenes that lie round one of their field's brightest stars: at random one
-#: scene in fifty would show such a star's wide, burnt-out core.
-BRIGHT = 0.2
+#: scene in fifty would show such a star's wide, burnt-out core.  With 0.2 faint stars suffered.
+BRIGHT = 0.12
 _BRIGHTEST = 4
 
 
@@ -161,11 +162,12 @@ class Bank(Scenes):
         """Draw a field and a background, and compose them."""
         i = int(rng.integers(len(self.fields)))
         room = min(self.backgrounds.shape[-1], self.fields.shape[-1])
-        resize, side = rng.random(), size
+        resize, side, factor = rng.random(), size, 1
         if resize < SHRUNK and 2 * size <= room:
             side = 2 * size
         elif resize > 1 - ENLARGED:
-            side = size // 2
+            factor = 4 if size % 4 == 0 and rng.random() < 0.5 else 2
+            side = size // factor
         j = self._background(rng, self.field_facts[i]["optics"]["fwhm"], shrinking=side > size)
         bright = rng.random() < BRIGHT
         stars = self.bright_stars(rng, i, side) if bright else self.stars(rng, i, 2 * side)
@@ -176,7 +178,7 @@ class Bank(Scenes):
         made.parameters.update(field=i, background=j, bright=bright)
         if side > size:
             return shrunk(made)
-        return enlarged(made) if side < size else made
+        return enlarged(made, factor, _grain(rng, made, size)) if factor > 1 else made
 
     def stars(self, rng: np.random.Generator, i: int, size: int) -> Field:
         """A random part of field `i`, `size` pixels a side or the whole where smaller."""
@@ -214,6 +216,14 @@ class Bank(Scenes):
             if seeing is None or low <= seeing <= high:
                 break
         return j
+
+
+def _grain(rng: np.random.Generator, scene: Scene, size: int) -> np.ndarray | float:
+    """Grain for an enlarged scene, which has lost its own; often none."""
+    if rng.random() < 0.3:
+        return 0.0
+    shape = (1 if scene.parameters["mono"] else 3, size, size)
+    return np.float32(log_uniform(rng, 0.001, 0.02)) * rng.standard_normal(shape, np.float32)
 
 
 def _window(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -336,12 +336,17 @@ def shrunk(scene: Scene) -> Scene:
     return Scene(half(scene.input), half(scene.target), {**scene.parameters, "resized": 0.5})
 
 
-def enlarged(scene: Scene) -> Scene:
-    """A scene at twice its size by cubic splines, as drizzle and enlargements do."""
+def enlarged(scene: Scene, factor: int = 2, grain: np.ndarray | float = 0.0) -> Scene:
+    """A scene at `factor` times its size by cubic splines, as drizzle and enlargements do.
+
+    `grain`, of a shape that fits (3, size, size), is added to input and target: smooth
+    ground must not be what tells wide stars.
+    """
     from scipy import ndimage
 
-    def twice(picture: Picture) -> Picture:
-        made = [ndimage.zoom(p, 2, order=3, mode="reflect", grid_mode=True) for p in picture]
-        return np.clip(np.stack(made), 0, 1).astype(np.float32)
+    def made(picture: Picture) -> Picture:
+        wide = [ndimage.zoom(p, factor, order=3, mode="reflect", grid_mode=True) for p in picture]
+        return np.clip(np.stack(wide) + grain, 0, 1).astype(np.float32)
 
-    return Scene(twice(scene.input), twice(scene.target), {**scene.parameters, "resized": 2.0})
+    facts = {**scene.parameters, "resized": float(factor)}
+    return Scene(made(scene.input), made(scene.target), facts)

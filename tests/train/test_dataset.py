@@ -135,7 +135,7 @@ def test_bright_scenes_show_one_of_the_brightest_stars(bank: dataset.Bank) -> No
     assert len(places) > 8  # and not always in the middle
 
 
-def test_a_fifth_of_the_scenes_lie_round_a_bright_star(bank: dataset.Bank) -> None:
+def test_scenes_round_a_bright_star_have_their_share(bank: dataset.Bank) -> None:
     rng = np.random.default_rng(2)
     drawn = [bank.scene(rng, 32).parameters for _ in range(150)]
     assert np.mean([p["bright"] for p in drawn]) == pytest.approx(dataset.BRIGHT, abs=0.13)
