@@ -5,7 +5,8 @@ python benchmarks/bench_napari.py [--size 3000 2000] [--tile 1536]
 Needs napari with a Qt binding and a display (xvfb-run will do).  A timer in the window's
 thread notes how late it is called: the longest gap is how long nothing could be clicked.
 All outputs are made: starless, stars, star mask and the rings on the removed stars.
-What napari itself needs to add a layer is measured beside it, on the same picture; and
+What napari itself needs to add a layer is measured beside it, on the same picture, and as
+many points as there are rings; Python's full garbage collection, which stops all threads; and
 `elsewhere` is the longest that another process, which only sleeps, was kept waiting in the
 same time: what the machine and not nox is to blame for.  `busy` is the most that the
 window's thread computed between two turns, which a crowded machine does not change.
@@ -14,6 +15,7 @@ window's thread computed between two turns, which a crowded machine does not cha
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -134,6 +136,10 @@ def main() -> None:
 
     add(True)  # the first layer of a kind pays for all
     print(f"napari adds a layer    {add(True)}, a hidden one {add(False)}")
+    began = time.perf_counter()
+    gc.collect()
+    spent = (time.perf_counter() - began) * 1000
+    print(f"Python collects        {spent:5.0f} ms, {len(gc.get_objects())} objects")
     panel.form.tile.setValue(args.tile)
     for box in panel.form.outputs.values():
         box.setChecked(True)
@@ -146,6 +152,17 @@ def main() -> None:
         over = after(2)
         adding = gaps.during(lambda over=over: panel._job is None and over())
         print(f"{name}, {ran:6.1f} s   {working}, layers put in {adding}")
+    rings = viewer.layers["picture removed stars"]
+
+    def add_points() -> Gap:
+        gap = gaps.during(after(2), lambda: viewer.add_points(
+            rings.data, size=rings.size, symbol="disc", features=rings.features, name="own"
+        ))  # fmt: skip
+        viewer.layers.remove("own")
+        gaps.during(after(1))
+        return gap
+
+    print(f"napari adds {len(rings.data)} points {add_points()}, again {add_points()}")
     camera(viewer).zoom *= 3
     gaps.during(after(1))
     began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -54,8 +55,10 @@ def test_closing_the_dock_ends_the_run(
     from napari.utils import progress
 
     viewer, panel, slow = running
+    assert not gc.isenabled()
     close(viewer, panel)
     assert panel._job is None
+    assert gc.isenabled()
     assert not progress._all_instances
     slow.gate.release(1000)
     settled()
@@ -71,6 +74,7 @@ def test_closing_the_window_ends_the_run(running: Any, settled: Any, qtbot: Any)
     viewer, panel, slow = running
     viewer.close()
     qtbot.waitUntil(lambda: not isalive(panel), timeout=WAIT)
+    assert gc.isenabled()
     slow.gate.release(1000)
     settled()
     assert slow.calls <= TILES_AHEAD

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import create_worker
 
 from nox_napari.activity import Activity
+from nox_napari.collector import Collector
 from nox_napari.compare import Compare
 from nox_napari.display import camera, is_turned_over, set_turned_over
 from nox_napari.form import Form, Upright, refill
@@ -66,6 +67,8 @@ class StarRemovalPanel(QWidget):
         self._job: _Job | None = None
         self._gone = threading.Event()
         self.destroyed.connect(self._gone.set)  # with the main window, which closes no child
+        self._collector = Collector()
+        self.destroyed.connect(self._collector.release)
         self._seen: Layer | None = None
         self._active: Any = None  # the unique_id of the layer last seen active
         self._activity = Activity(self.cancel)
@@ -226,6 +229,7 @@ class StarRemovalPanel(QWidget):
             return
         job, gone = _Job(preview), self._gone
         self._job = job
+        self._collector.hold()
         self.run_button.setText("Cancel")
         self.preview_button.setEnabled(False)
         self.progress.setRange(0, 0)
@@ -299,6 +303,7 @@ class StarRemovalPanel(QWidget):
             self.status.setText(f"An error ended the run. {changed}")
 
     def _idle(self) -> None:
+        self._collector.release()
         self.run_button.setText("Remove stars")
         for button in (self.run_button, self.preview_button):
             button.setEnabled(not self.models.trouble)
