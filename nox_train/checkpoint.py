@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from nox_train.graph import pointwise
 from nox_train.networks import build_generator
 from nox_train.plans import GeneratorPlan
 
@@ -126,14 +127,17 @@ class Checkpoint:
                 "give the best.npz that it was exported from"
             )
         stored = {t.name: onnx.numpy_helper.to_array(t) for t in exported.graph.initializer}
-        convolutions = [n for n in exported.graph.node if n.op_type == "Conv"]
+        convolutions = [n for n in exported.graph.node if n.op_type in ("Conv", "ConvTranspose")]
         model = build_generator(plan)
         for layer in (x for x in model.layers if x.get_weights()):
             named = re.compile(rf"/{layer.name}(_\d+)?/")
             node = next(n for n in convolutions if named.search(n.name))
             kernel, *rest = (stored[name].astype(np.float32) for name in node.input[1:])
             # A bias of zeros is left out of the graph.
-            bias = rest[0] if rest else np.zeros(kernel.shape[0], np.float32)
+            out = kernel.shape[int(node.op_type == "ConvTranspose")]
+            bias = rest[0] if rest else np.zeros(out, np.float32)
+            if node.op_type == "ConvTranspose":
+                kernel, bias = pointwise(kernel, bias)
             layer.set_weights([kernel.transpose(2, 3, 1, 0), bias])
         progress = {"step": 0, "history": json.loads(facts.get(_TRAINING_KEY, '""'))}
         return cls(plan, progress, model.get_weights(), [], [])

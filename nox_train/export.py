@@ -16,15 +16,18 @@ import numpy as np
 
 from nox_runtime.errors import ModelError
 from nox_runtime.model import ModelFacts
-from nox_train import half
+from nox_train import graph, half
 from nox_train.checkpoint import PLAN_KEY, Checkpoint
 from nox_train.plans import GeneratorPlan
 
 OPSET = 17
 #: The exported model may differ from Keras by no more than this.
 TOLERANCE = 1e-5
-#: Influence of a pixel on another below this does not count as receptive field.
-INFLUENCE = 2e-5
+#: Influence of what lies farther away below this does not count: two tiles that each differ
+#: by it from the whole stay within the 1e-4 that tiles may cost.
+INFLUENCE = 4e-5
+#: Pixels of a margin in which tiles fade into each other.
+_HALF_FADE = 8
 _CHECKED_SIZES = ((1, 4, 4), (2, 6, 5), (1, 8, 12))  # batch, and sides in multiples
 _CHECKED_COARSE = ((1, 1, 1), (2, 2, 1), (1, 1, 3))  # for the original's 256 px
 #: Key of the arithmetic in the metadata of a model in half precision.
@@ -60,6 +63,7 @@ def to_onnx(checkpoint: Checkpoint) -> Any:
         inputs_as_nchw=["picture"],
         outputs_as_nchw=["Identity:0"],
     )
+    graph.with_transposed_convolutions(onnx_model)
     _name(onnx_model, channels)
     kinds = sorted({node.op_type for node in onnx_model.graph.node})
     if "Transpose" in kinds:
@@ -69,10 +73,10 @@ def to_onnx(checkpoint: Checkpoint) -> Any:
 
 def _name(model: Any, channels: int) -> None:
     """Give input, output and their free sides names that say what they are."""
-    graph = model.graph
-    for value, new in ((graph.input[0], "picture"), (graph.output[0], "starless")):
+    made = model.graph
+    for value, new in ((made.input[0], "picture"), (made.output[0], "starless")):
         old = value.name
-        for node in graph.node:
+        for node in made.node:
             node.input[:] = [new if n == old else n for n in node.input]
             node.output[:] = [new if n == old else n for n in node.output]
         value.name = new
@@ -122,7 +126,8 @@ def measure_receptive_field(session: Any, channels: int, multiple: int, seed: in
 
     The middle of a scene is compared between the whole scene and ever smaller cuts
     of it, which is what tiling does; the smallest margin on which all scenes differ
-    by less than `INFLUENCE` everywhere is the answer.
+    by less than `INFLUENCE` everywhere is the answer.  As in `nox_runtime.tiling`, half
+    of the fade between tiles reaches into the margin, and counts by its weight.
 
     Returns
     -------
@@ -134,6 +139,11 @@ def measure_receptive_field(session: Any, channels: int, multiple: int, seed: in
     size = -(-(2 * most + multiple + 256) // multiple) * multiple
     scenes = _scenes(channels, size, rng)
     margins = list(range(multiple, most + 1, multiple))
+    fade = (np.arange(2 * _HALF_FADE) + 0.5) / (2 * _HALF_FADE)
+    weight = np.ones(multiple + 2 * _HALF_FADE)
+    weight[: len(fade)] = np.minimum(weight[: len(fade)], fade)
+    weight[-len(fade) :] = np.minimum(weight[-len(fade) :], fade[::-1])
+    weight = weight[:, None] * weight
     for picture in scenes:
         whole = session.run(None, {"picture": picture})[0]
         while margins:
@@ -143,9 +153,11 @@ def measure_receptive_field(session: Any, channels: int, multiple: int, seed: in
                 y = at + shift
                 cut = picture[:, :, y - m : y + multiple + m, y - m : y + multiple + m]
                 made = session.run(None, {"picture": np.ascontiguousarray(cut)})[0]
-                inner = made[:, :, m : m + multiple, m : m + multiple]
-                wanted = whole[:, :, y : y + multiple, y : y + multiple]
-                worst = max(worst, float(np.abs(inner - wanted).max()))
+                first, last = m - _HALF_FADE, m + multiple + _HALF_FADE
+                inner = made[:, :, first:last, first:last]
+                first, last = first + y - m, last + y - m
+                wanted = whole[:, :, first:last, first:last]
+                worst = max(worst, float((weight * np.abs(inner - wanted)).max()))
             if worst < INFLUENCE:
                 break
             margins.pop(0)

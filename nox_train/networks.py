@@ -20,6 +20,30 @@ def _block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
     return layers.Add(name=f"{name}_add")([x, y])
 
 
+class OneBias(keras.constraints.Constraint):
+    """One bias for the four pixels that each grows into, not four.
+
+    The convolution and the shuffle after it can then be exported as one transposed
+    convolution, which takes a third of their time.
+
+    Parameters
+    ----------
+    width : int
+        Channels after the shuffle.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def __call__(self, bias: keras.KerasTensor) -> keras.KerasTensor:
+        """Their mean, four times; the shuffle's channels go pixel by pixel."""
+        return ops.tile(ops.mean(ops.reshape(bias, (4, self.width)), axis=0), 4)
+
+    def get_config(self) -> dict:
+        """For Keras."""
+        return {"width": self.width}
+
+
 def build_generator(plan: GeneratorPlan, *, with_raw: bool = False) -> keras.Model:
     """Build the generator of a plan.
 
@@ -54,7 +78,7 @@ def _residual_unet(
         x = _block(x, plan.widths[-1], f"bottom{k}")
     for level in reversed(range(len(plan.widths) - 1)):
         width = plan.widths[level]
-        x = layers.Conv2D(4 * width, 1, name=f"grow{level}")(x)
+        x = layers.Conv2D(4 * width, 1, bias_constraint=OneBias(width), name=f"grow{level}")(x)
         x = ops.depth_to_space(x, 2)
         x = layers.Add(name=f"join{level}")([x, skips[level]])
         x = _block(x, width, f"up{level}")

@@ -143,7 +143,12 @@ class Trainer:
         if not self.progress["step"]:
             return list(self.model.get_weights())
         self.step_function.sync()
-        return _values(self.optimizer._model_variables_moving_average)
+        # The average goes by the weights before their constraints.
+        averages = _values(self.optimizer._model_variables_moving_average)
+        return [
+            np.asarray(keras.ops.convert_to_numpy(v.constraint(a))) if v.constraint else a
+            for v, a in zip(self.model.trainable_variables, averages, strict=True)
+        ]
 
     def checkpoint(self, *, whole: bool = True) -> Checkpoint:
         """The training as it stands; not `whole`: only what is needed to use the model."""

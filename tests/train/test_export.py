@@ -40,7 +40,9 @@ def exported(checkpoint: Path) -> Path:
 def test_the_graph_is_clean(exported: Path) -> None:
     model = onnx.load(exported)
     kinds = {node.op_type for node in model.graph.node}
-    assert kinds <= {"Conv", "Relu", "DepthToSpace", "SpaceToDepth", "Add", "Sub", "Mul"}
+    assert kinds <= {
+        "Conv", "ConvTranspose", "Relu", "DepthToSpace", "SpaceToDepth", "Add", "Sub", "Mul",
+    }  # fmt: skip
     assert model.opset_import[0].version == exporting.OPSET
     shape = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     assert shape == ["batch", 3, "height", "width"]

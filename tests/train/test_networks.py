@@ -8,7 +8,7 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from nox_train.discriminators import build_discriminator
-from nox_train.networks import build_generator
+from nox_train.networks import OneBias, build_generator
 from nox_train.plans import DiscriminatorPlan, GeneratorPlan
 from nox_train.presets import PRESETS
 
@@ -102,3 +102,24 @@ def test_the_discriminator_sees_grain() -> None:
     first = [np.asarray(model([flat, x])[1]) for x in (flat, flat + 0.01, grain)]
     brighter, grainy = (float(np.abs(x - first[0])[:, 4:-4, 4:-4].mean()) for x in first[1:])
     assert grainy > 3 * brighter
+
+
+def test_the_pixels_that_one_grows_into_share_a_bias() -> None:
+    model = build_generator(NETWORK)
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+    rng = np.random.default_rng(6)
+    steps = [rng.standard_normal(v.shape).astype(np.float32) for v in model.trainable_variables]
+    optimizer.apply([keras.ops.convert_to_tensor(s) for s in steps], model.trainable_variables)
+    for level in (0, 1):
+        _, bias = model.get_layer(f"grow{level}").get_weights()
+        four = bias.reshape(4, 8)
+        np.testing.assert_array_equal(four, np.tile(four[0], (4, 1)))
+        assert np.ptp(four[0]) > 0.01
+        shuffled = np.asarray(keras.ops.depth_to_space(bias.reshape(1, 1, 1, 32), 2))
+        assert np.ptp(shuffled, axis=(1, 2)).max() == 0
+
+
+def test_the_shared_bias_is_the_mean() -> None:
+    made = np.asarray(OneBias(2)(np.arange(8, dtype=np.float32)))
+    np.testing.assert_array_equal(made, [3, 4] * 4)
