@@ -4,7 +4,8 @@ An axis is cut into tiles that lie on a grid of the model's size multiple, so
 that a pixel always sits at the same phase of the network whatever the tile size.
 Each tile reads `margin` pixels more than it answers for (the network's receptive
 field), and neighbours share a `feather` of pixels in which one fades into the
-other.  The weights of all tiles sum to 1 at every pixel.
+other.  The margin is counted from the middle of the fade: where a tile has less it
+has less than half of the weight.  The weights of all tiles sum to 1 at every pixel.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ def spans(length: int, tile: int, margin: int, multiple: int, feather: int = 16)
     tile : int
         Pixels a tile reads; rounded up to what margin and multiple allow.
     margin : int
-        Pixels read beyond those answered for; at least the receptive field for
-        results that do not depend on the tiles.
+        Pixels read beyond those answered for, to the middle of the fade; at least the
+        receptive field for results that do not depend on the tiles.
     multiple : int
         Sizes and starts of tiles are multiples of this.
     feather : int
@@ -87,14 +88,14 @@ def spans(length: int, tile: int, margin: int, multiple: int, feather: int = 16)
     -------
     list of Span
     """
-    margin = _up(max(margin, 0), multiple)
-    edge = min(margin, multiple)
+    feather = min(feather, multiple)
+    half = feather // 2
+    edge = min(_up(max(margin, 0), multiple), multiple)
+    margin = _up(max(margin, half), multiple)
     padded = _up(length, multiple)
     if padded + 2 * edge <= max(tile, 2 * margin + multiple):
         return [Span(-edge, padded + edge, 0, length, 0, 0)]
-    feather = min(feather, multiple)
-    step = max(_up(tile - 2 * margin - feather - multiple + 1, multiple), multiple)
-    half = feather // 2
+    step = max((tile - 2 * margin) // multiple * multiple, multiple)
     out = []
     short = padded % step or step
     for start in (0, *range(short, padded, step)):
@@ -103,8 +104,8 @@ def spans(length: int, tile: int, margin: int, multiple: int, feather: int = 16)
         low, high = start - (0 if first else half), stop + (0 if last else half)
         out.append(
             Span(
-                -edge if first else max(_up(low - margin - multiple + 1, multiple), -edge),
-                padded + edge if last else min(_up(high + margin, multiple), padded + edge),
+                -edge if first else max(start - margin, -edge),
+                padded + edge if last else min(stop + margin, padded + edge),
                 low,
                 min(high, length),
                 0 if first else 2 * half,

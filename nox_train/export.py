@@ -107,8 +107,9 @@ def _session(model: Any) -> Any:
 
 
 def _scenes(channels: int, size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Three scenes to measure with, (1, channels, size, size): few, many, large stars."""
+    """Four scenes to measure with, (1, channels, size, size): few, many, large, giant stars."""
     from nox_train import backgrounds, psf, stars
+    from nox_train.recipes import Recipe
     from nox_train.scenes import compose
 
     fields = []
@@ -118,6 +119,9 @@ def _scenes(channels: int, size: int, rng: np.random.Generator) -> list[np.ndarr
         population = stars.Population(density=density, slope=0.6)
         fields.append(stars.star_field(1024, optics, population, rng))
     made = [compose(backgrounds.procedural(size, rng), f, rng, size=size).input for f in fields]
+    giant = Recipe(boost=300.0, most=0.7, saturated=0.3)
+    ground = backgrounds.procedural(size, rng)
+    made.append(compose(ground, fields[-1], rng, size=size, recipe=giant).input)
     return [np.ascontiguousarray(scene[:channels][None], np.float32) for scene in made]
 
 

@@ -38,8 +38,10 @@ def test_every_written_pixel_has_its_margin_or_the_pictures_edge(
     length, tile, margin, multiple = axis
     edge = min(margin, multiple)
     for span in spans(length, tile, margin, multiple):
-        assert span.read_start <= max(span.write_start - margin, -edge)
-        assert span.read_stop >= min(span.write_stop + margin, length + edge)
+        # Counted from the middle of a fade.
+        before, after = margin - span.ramp_in // 2, margin - -(-span.ramp_out // 2)
+        assert span.read_start <= max(span.write_start - max(before, 0), -edge)
+        assert span.read_stop >= min(span.write_stop + max(after, 0), length + edge)
 
 
 @given(AXES)
@@ -57,6 +59,11 @@ def test_tiles_are_hardly_larger_than_asked_for(axis: tuple[int, int, int, int])
     least = 2 * -(-margin // multiple) * multiple + 4 * multiple + 32
     for span in spans(length, max(tile, least), margin, multiple)[:-1]:
         assert span.read_stop - span.read_start <= max(tile, least) + 2 * multiple + 32
+
+
+def test_tiles_overlap_by_their_margins_alone() -> None:
+    for one, two in itertools.pairwise(spans(6000, 1536, 128, 32)):
+        assert one.read_stop - two.read_start == 2 * 128
 
 
 @given(st.integers(1, 50), st.integers(-120, 0), st.integers(1, 170))
