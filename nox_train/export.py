@@ -272,7 +272,7 @@ def export_half(single_path: Path, output: Path) -> dict[str, Any]:
     -------
     dict
         As `export`; ``difference`` is the largest from the model in single precision, on
-        three scenes of 512 px.
+        four scenes of 512 px.
 
     Raises
     ------

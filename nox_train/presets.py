@@ -40,6 +40,9 @@ def with_budget(
 _TINY_BANK = BankPlan(fields=4, field_size=512, backgrounds=8, background_size=256)
 _SECOND = TrainingPlan(batch=4, size=256, rate=5e-4, steps=3500)
 
+#: For weights that know bright stars already: faint ones, and what is left in fine grain.
+_FAINT = LossPlan(kind="charbonnier", multi_scale=0.5, star_knee=0.05, grain_power=0.7)
+
 #: The original nox's loss, 0.1 adversarial + 0.1 p1 + 10 (p2 + ... + p8) + 100 L1 on values
 #: of -1 to 1, over 200: an L1 of 0 to 1 is half of that of -1 to 1.
 _ORIGINAL_LOSS = LossPlan(
@@ -67,13 +70,15 @@ PRESETS: dict[str, Preset] = {
         (TrainingPlan(minutes=90),),
     ),
     "shipped": Preset(
-        "the phases of the model that nox ships, in steps: 4 h 20 min on two cores",
+        "the phases of the model that nox ships, in steps: 8 h on two cores",
         (
             TrainingPlan(steps=8339),
             _SECOND,
             replace(_SECOND, steps=2000),
             replace(_SECOND, steps=1669),
             replace(_SECOND, steps=9800),
+            replace(_SECOND, steps=5468),
+            replace(_SECOND, steps=13000, loss=_FAINT),
         ),
     ),
     "original": Preset(
@@ -98,6 +103,7 @@ PRESETS: dict[str, Preset] = {
 
 #: Of `nox-train finetune`: a few minutes with small steps, scenes made in half a minute.
 FINETUNE = TrainingPlan(
+    loss=_FAINT,
     bank=BankPlan(fields=32, backgrounds=48),
     held_out=BankPlan(fields=8, backgrounds=24, held_out=True),
     batch=4, size=192, minutes=5, rate=2e-4, warm_up=50, average=0.99,
