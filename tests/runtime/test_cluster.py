@@ -192,7 +192,7 @@ def test_a_stop_waits_for_the_workers_and_leaves_nothing(
         whole.give_name(part, path, overwrite)
 
     monkeypatch.setattr(base, "give_name", naming)
-    worker = StarRemover(Slow(), tile=160)
+    worker = StarRemover(Slow(), tile=128)
     monkeypatch.setattr(cluster, "_remover", lambda options: worker)
     paths = [tmp_path / f"{k}.fits" for k in (1, 2, 3)]
     for path in paths:
