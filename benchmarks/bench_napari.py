@@ -126,13 +126,14 @@ def main() -> None:
     print(f"{args.size[0]} x {args.size[1]} px, RGB, uint16; napari {napari.__version__}")
     print(f"window at rest         {gaps.during(after(3))}")
 
-    def add(visible: bool) -> Gap:
-        gap = gaps.during(
-            after(2), lambda: viewer.add_image(data, rgb=True, name="own", visible=visible)
-        )
+    def alone(adds: Callable[[], Any]) -> Gap:
+        gap = gaps.during(after(2), adds)
         viewer.layers.remove("own")
         gaps.during(after(1))
         return gap
+
+    def add(visible: bool) -> Gap:
+        return alone(lambda: viewer.add_image(data, rgb=True, name="own", visible=visible))
 
     add(True)  # the first layer of a kind pays for all
     print(f"napari adds a layer    {add(True)}, a hidden one {add(False)}")
@@ -155,12 +156,9 @@ def main() -> None:
     rings = viewer.layers["picture removed stars"]
 
     def add_points() -> Gap:
-        gap = gaps.during(after(2), lambda: viewer.add_points(
+        return alone(lambda: viewer.add_points(
             rings.data, size=rings.size, symbol="disc", features=rings.features, name="own"
         ))  # fmt: skip
-        viewer.layers.remove("own")
-        gaps.during(after(1))
-        return gap
 
     print(f"napari adds {len(rings.data)} points {add_points()}, again {add_points()}")
     camera(viewer).zoom *= 3

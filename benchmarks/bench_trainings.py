@@ -4,9 +4,8 @@ python benchmarks/bench_trainings.py --backgrounds FOLDER -o runs/short [--minut
 
 Networks begin from random weights; losses, which tell themselves apart late, from the
 weights of `--start-from` (names that end in -2). All see the same bank of scenes, then
-nox-bench measures them, the networks by its eight quick scenes.
-What is finished is not trained again; the table is printed anew after each. Nothing
-else should run meanwhile.
+nox-bench measures them, the networks by its eight quick scenes. What is finished is not
+trained again. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -28,12 +27,11 @@ _FAST = ["--precision", "bfloat16"]
 
 @dataclass(frozen=True)
 class Variant:
-    """One training: its options, and whether it goes on from trained weights."""
+    """One training: its options, which overrule the base's, and whether it goes on."""
 
     told: str
     options: tuple[str, ...] = ()
     second: bool = False
-    precision: tuple[str, ...] = tuple(_FAST)
 
 
 VARIANTS = {
@@ -46,7 +44,7 @@ VARIANTS = {
     "wide": Variant("widths 48 to 256", ("--widths", "48,96,192,256,256")),
     "mono": Variant("one channel, colours one by one", ("--channels", "1")),
     "growing": Variant("patches of 128, 256, 384 px", ("--sizes", "128,256,384")),
-    "float32": Variant("float32 instead of bfloat16", precision=()),
+    "float32": Variant("float32 instead of bfloat16", ("--precision", "float32")),
     "knee": Variant("stars weighed nearly alike above 0.05", ("--star-knee", "0.05")),
     "longer": Variant("L1 + gradients, as until now", second=True),
     "knee-2": Variant(
@@ -93,7 +91,7 @@ def _trained(name: str, args: argparse.Namespace) -> Path:
         options += ["--start-from", str(args.start_from)]
     tools = Path(sys.executable).parent
     _run([
-        str(tools / "nox-train"), "fit", *options, *variant.precision, *variant.options,
+        str(tools / "nox-train"), "fit", *options, *_FAST, *variant.options,
         "--backgrounds", str(args.backgrounds), "--minutes", str(args.minutes),
         "-o", str(folder),
     ])  # fmt: skip

@@ -15,8 +15,24 @@ from nox_runtime import StarRemover
 from nox_runtime.images import open_image
 
 
+def crops(
+    photograph: Path, at: tuple[int, int], size: tuple[int, int], remover: StarRemover
+) -> list[np.ndarray]:
+    """Before and after, (height, width, 3), 0 to 1: the whole is processed, then cropped."""
+    with open_image(photograph) as source:
+        _, h, w = source.shape
+        picture = source.read(0, h, 0, w)
+        if source.bottom_up:
+            picture = picture[:, ::-1]
+    result = remover.remove(picture)
+    (x, y), (width, height) = at, size
+    window = (slice(None), slice(y, y + height), slice(x, x + width))
+    both = [result.stretch.forward(p[window]) for p in (picture, result.starless)]
+    return [np.repeat(np.moveaxis(p, 0, -1), 3 // len(p), axis=-1) for p in both]
+
+
 def main() -> None:
-    """Process the whole photograph, then crop."""
+    """Crop, and lay side by side."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photograph", type=Path)
     parser.add_argument("--at", nargs=2, type=int, default=(0, 0), metavar=("X", "Y"))
@@ -24,20 +40,10 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/before-after.jpg"))
     args = parser.parse_args()
-    with open_image(args.photograph) as source:
-        _, h, w = source.shape
-        picture = source.read(0, h, 0, w)
-        if source.bottom_up:
-            picture = picture[:, ::-1]
-    result = StarRemover(args.model).remove(picture)
-    (x, y), (width, height) = args.at, args.size
-    window = (slice(None), slice(y, y + height), slice(x, x + width))
-    both = [result.stretch.forward(p[window]) for p in (picture, result.starless)]
-    gap = np.ones((len(picture), both[0].shape[1], 6), np.float32)
-    sheet = np.concatenate([both[0], gap, both[1]], axis=2)
-    sheet = np.repeat(sheet, 3 // len(sheet), axis=0)
-    image = Image.fromarray((np.moveaxis(sheet, 0, -1) * 255 + 0.5).astype(np.uint8))
-    image.save(args.output, quality=90)
+    before, after = crops(args.photograph, args.at, args.size, StarRemover(args.model))
+    gap = np.ones((len(before), 6, 3), np.float32)
+    sheet = np.concatenate([before, gap, after], axis=1)
+    Image.fromarray((sheet * 255 + 0.5).astype(np.uint8)).save(args.output, quality=90)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from make_before_after import crops
 from PIL import Image
 from tqdm import tqdm
 
 from nox_runtime import StarRemover
-from nox_runtime.images import open_image
 
 SIDE = 240
 #: Photograph, and the upper left corner of the crop: the worst found by eye on each.
@@ -34,20 +34,6 @@ CROPS = (
 _COLUMNS = 2
 
 
-def crop(path: Path, x: int, y: int, remover: StarRemover) -> np.ndarray:
-    """Input and output side by side, (SIDE, 2 SIDE, 3), shown as the network saw them."""
-    with open_image(path) as source:
-        _, h, w = source.shape
-        picture = source.read(0, h, 0, w)
-        if source.bottom_up:
-            picture = picture[:, ::-1]
-    result = remover.remove(picture)
-    window = (slice(None), slice(y, y + SIDE), slice(x, x + SIDE))
-    both = [result.stretch.forward(p[window]) for p in (picture, result.starless)]
-    wide = np.moveaxis(np.concatenate(both, axis=2), 0, -1)
-    return np.repeat(wide, 3 // wide.shape[-1], axis=-1)
-
-
 def main() -> None:
     """Process, crop, and lay out in two columns."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -56,7 +42,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/nox-1-faults.jpg"))
     args = parser.parse_args()
     remover = StarRemover(args.model)
-    cells = [crop(args.folder / name, x, y, remover) for name, x, y in tqdm(CROPS)]
+    cells = [
+        np.concatenate(crops(args.folder / name, (x, y), (SIDE, SIDE), remover), axis=1)
+        for name, x, y in tqdm(CROPS)
+    ]
     gap = 8
     rows = -(-len(cells) // _COLUMNS)
     sheet = np.ones((rows * (SIDE + gap) - gap, _COLUMNS * (2 * SIDE + gap) - gap, 3), np.float32)

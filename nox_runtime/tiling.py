@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Pixels in which neighbouring tiles fade into each other.
+FEATHER = 16
+
 
 @dataclass(frozen=True)
 class Span:
@@ -67,7 +70,7 @@ def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def spans(length: int, tile: int, margin: int, multiple: int, feather: int = 16) -> list[Span]:
+def spans(length: int, tile: int, margin: int, multiple: int, feather: int = FEATHER) -> list[Span]:
     """Cut an axis into tiles, the short one first: it makes the first result soon.
 
     Parameters
@@ -141,7 +144,7 @@ def reflected(start: int, stop: int, length: int) -> np.ndarray:
 
 
 def grid(
-    height: int, width: int, tile: int, margin: int, multiple: int, feather: int = 16
+    height: int, width: int, tile: int, margin: int, multiple: int, feather: int = FEATHER
 ) -> tuple[list[Span], list[Span]]:
     """Rows and columns of tiles of a picture; see `spans`."""
     return (

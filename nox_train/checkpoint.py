@@ -134,9 +134,9 @@ class Checkpoint:
             node = next(n for n in convolutions if named.search(n.name))
             kernel, *rest = (stored[name].astype(np.float32) for name in node.input[1:])
             # A bias of zeros is left out of the graph.
-            out = kernel.shape[int(node.op_type == "ConvTranspose")]
-            bias = rest[0] if rest else np.zeros(out, np.float32)
-            if node.op_type == "ConvTranspose":
+            grown = node.op_type == "ConvTranspose"
+            bias = rest[0] if rest else np.zeros(kernel.shape[int(grown)], np.float32)
+            if grown:
                 kernel, bias = pointwise(kernel, bias)
             layer.set_weights([kernel.transpose(2, 3, 1, 0), bias])
         progress = {"step": 0, "history": json.loads(facts.get(_TRAINING_KEY, '""'))}

@@ -16,6 +16,7 @@ import numpy as np
 
 from nox_runtime.errors import ModelError
 from nox_runtime.model import ModelFacts
+from nox_runtime.tiling import FEATHER, Span
 from nox_train import graph, half
 from nox_train.checkpoint import PLAN_KEY, Checkpoint
 from nox_train.plans import GeneratorPlan
@@ -26,8 +27,6 @@ TOLERANCE = 1e-5
 #: Influence of what lies farther away below this does not count: two tiles that each differ
 #: by it from the whole stay within the 1e-4 that tiles may cost.
 INFLUENCE = 4e-5
-#: Pixels of a margin in which tiles fade into each other.
-_HALF_FADE = 8
 _CHECKED_SIZES = ((1, 4, 4), (2, 6, 5), (1, 8, 12))  # batch, and sides in multiples
 _CHECKED_COARSE = ((1, 1, 1), (2, 2, 1), (1, 1, 3))  # for the original's 256 px
 #: Key of the arithmetic in the metadata of a model in half precision.
@@ -143,10 +142,8 @@ def measure_receptive_field(session: Any, channels: int, multiple: int, seed: in
     size = -(-(2 * most + multiple + 256) // multiple) * multiple
     scenes = _scenes(channels, size, rng)
     margins = list(range(multiple, most + 1, multiple))
-    fade = (np.arange(2 * _HALF_FADE) + 0.5) / (2 * _HALF_FADE)
-    weight = np.ones(multiple + 2 * _HALF_FADE)
-    weight[: len(fade)] = np.minimum(weight[: len(fade)], fade)
-    weight[-len(fade) :] = np.minimum(weight[-len(fade) :], fade[::-1])
+    fade = min(FEATHER, multiple)
+    weight = Span(0, 0, 0, multiple + fade, fade, fade).weights()
     weight = weight[:, None] * weight
     for picture in scenes:
         whole = session.run(None, {"picture": picture})[0]
@@ -157,7 +154,7 @@ def measure_receptive_field(session: Any, channels: int, multiple: int, seed: in
                 y = at + shift
                 cut = picture[:, :, y - m : y + multiple + m, y - m : y + multiple + m]
                 made = session.run(None, {"picture": np.ascontiguousarray(cut)})[0]
-                first, last = m - _HALF_FADE, m + multiple + _HALF_FADE
+                first, last = m - fade // 2, m + multiple + fade // 2
                 inner = made[:, :, first:last, first:last]
                 first, last = first + y - m, last + y - m
                 wanted = whole[:, :, first:last, first:last]

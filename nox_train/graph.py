@@ -35,7 +35,7 @@ def with_transposed_convolutions(model: Any) -> int:
     made = 0
     for node in list(graph.node):
         after = uses.get(node.output[0], [])
-        if node.op_type != "Conv" or len(after) != 1 or not _halves_a_cell(after[0]):
+        if node.op_type != "Conv" or len(after) != 1 or not _fills_a_cell(after[0]):
             continue
         kernel, *rest = (numpy_helper.to_array(stored[name]) for name in node.input[1:])
         if kernel.shape[2:] != (1, 1) or len(uses[node.input[1]]) > 1:
@@ -59,7 +59,7 @@ def with_transposed_convolutions(model: Any) -> int:
     return made
 
 
-def _halves_a_cell(node: Any) -> bool:
+def _fills_a_cell(node: Any) -> bool:
     """Whether a node shuffles four channels into the pixels of a cell, TensorFlow's way."""
     attributes = {a.name: a for a in node.attribute}
     if node.op_type != "DepthToSpace" or attributes["blocksize"].i != 2:

@@ -11,7 +11,7 @@ import gc
 import threading
 
 _lock = threading.Lock()
-_waiting: set[int] = set()
+_waiting: set[Collector] = set()
 _was_on = False
 
 
@@ -25,12 +25,12 @@ class Collector:
             if not _waiting:
                 _was_on = gc.isenabled()
                 gc.disable()
-            _waiting.add(id(self))
+            _waiting.add(self)
 
     def release(self) -> None:
         """Let it work, unless another run is going on or it was off before; no harm twice."""
         with _lock:
-            if id(self) in _waiting:
-                _waiting.remove(id(self))
+            if self in _waiting:
+                _waiting.remove(self)
                 if not _waiting and _was_on:
                     gc.enable()
