@@ -56,8 +56,8 @@ def _star(kind: str, x: float, y: float, width: float, beta: float) -> Gaussian2
 
 
 def stream_rate(folder: Path, seconds: float) -> float:
-    """Scenes a second out of `dataset.stream` with one worker; all on this core."""
-    batches = dataset.stream(folder, seed=1, start=0, count=8, size=SIZE, workers=1)
+    """Scenes a second out of `dataset.Stream` with one worker; all on this core."""
+    batches = dataset.Stream(folder, seed=1, start=0, count=8, size=SIZE, workers=1)
     next(batches)  # the worker has started, the grain is made
     for _ in range(6):  # what was made ahead
         next(batches)

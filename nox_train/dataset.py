@@ -8,6 +8,7 @@ goes on exactly where it stopped.
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -250,39 +252,76 @@ def _open_bank(folder: str, opener: Callable[[Path], Scenes]) -> None:
     _bank = opener(Path(folder))
 
 
-def _make_batch(job: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _make_batch(job: tuple[int, int, int, int], packed: bool) -> tuple[np.ndarray, np.ndarray]:
     assert _bank is not None
-    return _bank.batch(*job)
+    inputs, targets = _bank.batch(*job)
+    return (pack(inputs), pack(targets)) if packed else (inputs, targets)
 
 
-def stream(
-    folder: Path,
-    *,
-    seed: int,
-    start: int,
-    count: int,
-    size: int,
-    workers: int = 1,
-    ahead: int = 6,
-    opener: Callable[[Path], Scenes] = Bank,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches from `start` onwards, in order, made by `workers` processes ahead of need.
+def pack(picture: np.ndarray) -> np.ndarray:
+    """Values 0 to 1 as int16 of -32768 to 32767, in half the room; `unpack` undoes it.
 
-    `opener` turns the folder into what scenes are drawn from, in each process.
+    Whole numbers with a sign, because PyTorch can do little with those without.
     """
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _open_bank, (str(folder), opener)) as pool:
-        waiting: deque = deque()
-        index = start
-        try:
-            while True:
-                while len(waiting) < ahead:
-                    waiting.append(pool.apply_async(_make_batch, ((seed, index, count, size),)))
-                    index += 1
-                yield waiting.popleft().get()
-        finally:
-            # The workers are killed next; were one just handing over a batch, the pool
-            # would wait for the rest of it for ever.
-            until = time.monotonic() + 60
-            for job in waiting:
-                job.wait(max(0.0, until - time.monotonic()))
+    return (np.round(picture * 65535) - 32768).astype(np.int16)
+
+
+class Stream(Iterator[tuple[np.ndarray, np.ndarray]]):
+    """Batches from `start` onwards, in order, made by processes ahead of need.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a bank.
+    seed, start, count, size : int
+        As for `Scenes.batch`.
+    workers, ahead : int
+        Processes, and batches made ahead.
+    opener : callable
+        Turns the folder into what scenes are drawn from, in each process.
+    packed : bool
+        Whether to hand the batches over as `pack` makes them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        start: int,
+        count: int,
+        size: int,
+        workers: int = 1,
+        ahead: int = 6,
+        opener: Callable[[Path], Scenes] = Bank,
+        packed: bool = False,
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pool = context.Pool(workers, _open_bank, (str(folder), opener))
+        self._job = partial(_make_batch, packed=packed)
+        self._jobs = ((seed, index, count, size) for index in itertools.count(start))
+        self._waiting: deque = deque()
+        self._fill(ahead)
+
+    def _fill(self, count: int) -> None:
+        for job in itertools.islice(self._jobs, count):
+            self._waiting.append(self._pool.apply_async(self._job, (job,)))
+
+    def ready(self) -> bool:
+        """Whether the next batch is there already."""
+        return bool(self._waiting[0].ready())
+
+    def __next__(self) -> tuple[np.ndarray, np.ndarray]:
+        made: tuple[np.ndarray, np.ndarray] = self._waiting.popleft().get()
+        self._fill(1)
+        return made
+
+    def close(self) -> None:
+        """End the processes."""
+        # They are killed; were one just handing over a batch, the pool would wait for the
+        # rest of it for ever.
+        until = time.monotonic() + 60
+        for job in self._waiting:
+            job.wait(max(0.0, until - time.monotonic()))
+        self._pool.terminate()
+        self._pool.join()

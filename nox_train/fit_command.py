@@ -14,7 +14,7 @@ _LOSS = (
     "star_weight", "star_knee", "grain_power", "gradient", "multi_scale", "adversarial",
     "perceptual", "adversary",
 )  # fmt: skip
-_LOOP = ("rate", "batch", "size", "sizes", "seed", "workers", "precision")
+_LOOP = ("rate", "batch", "size", "sizes", "seed", "workers", "reuse", "precision")
 
 
 def _given(args: argparse.Namespace, names: tuple[str, ...]) -> dict:
@@ -122,6 +122,11 @@ def _loop_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int)
     parser.add_argument("--workers", type=int, help="processes that make scenes")
+    parser.add_argument(
+        "--reuse", type=int, metavar="N",
+        help="on a GPU: see a batch up to N times (1 to 8), turned and mirrored, while no new "
+        "one is ready (default: 1)",
+    )  # fmt: skip
     parser.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),

@@ -325,5 +325,5 @@ def _mixed(bank: Path, folder: Path, plan: OwnPlan) -> Scenes:
 
 
 def opener(folder: Path, plan: OwnPlan) -> Callable[[Path], Any]:
-    """For `nox_train.dataset.stream`: opens the mixture in each of its processes."""
+    """For `nox_train.dataset.Stream`: opens the mixture in each of its processes."""
     return partial(_mixed, folder=folder, plan=plan)

@@ -247,6 +247,9 @@ class TrainingPlan:
     seed : int
     workers : int
         Processes that make scenes; one feeds two cores, a fast GPU wants a dozen.
+    reuse : int
+        How often a batch may be seen, 1 to 8, each time turned or mirrored otherwise,
+        where the network is faster than its scenes are made; see `nox_train.replay`.
     precision : {'float32', 'bfloat16'}
         Of the layers' arithmetic; weights stay float32.  For GPUs, and CPUs with
         AVX512-BF16.
@@ -272,11 +275,14 @@ class TrainingPlan:
     average: float = 0.998
     seed: int = 1
     workers: int = 1
+    reuse: int = 1
     precision: str = "float32"
     validate_every: float = 6.0
     checkpoint_every: float = 2.0
 
     def __post_init__(self) -> None:
+        if not 1 <= self.reuse <= 8:
+            raise ValueError(f"reuse is {self.reuse}; it must be 1 to 8")
         most = min(p for b in (self.bank, self.held_out) for p in (b.field_size, b.background_size))
         for side in self.sizes or (self.size,):
             if side < 1 or side % self.network.multiple or side % 2 or side > most:

@@ -16,14 +16,14 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from nox_train import dataset, losses, own, training_log
+from nox_train import dataset, losses, own, replay, training_log
 from nox_train.backends import make_step
 from nox_train.checkpoint import Checkpoint
 from nox_train.discriminators import build_discriminator
 from nox_train.networks import build_generator
 from nox_train.plans import BankPlan, TrainingPlan
 from nox_train.training_log import COLUMNS
-from nox_train.validation import ValidationSet, as_channels, rank
+from nox_train.validation import ValidationSet, rank
 
 __all__ = ["COLUMNS", "Trainer", "learning_rate", "run_phases"]
 
@@ -92,7 +92,8 @@ class Trainer:
             players.append((self.judge, self.judge_optimizer))
         for model, optimizer in players:
             optimizer.build(model.trainable_variables)
-        self.step_function = make_step(players, measure)
+        self.step_function = make_step(players, replay.unpacking(measure))
+        self._found: tuple[Any, ...] = ()
         self.progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "seed": plan.seed, "best": None}
         latest = self.folder / "latest.npz"
         if latest.exists():
@@ -189,28 +190,30 @@ class Trainer:
             p["held_out"], p["best"] = other.name, None
         return bank
 
-    def _batches(self, bank: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _stream(self, bank: Path, count: int, size: int) -> Any:
+        """Batches from the present step on."""
+        plan, start = self.plan, self.progress["step"]
+        fresh = dataset.Stream(
+            bank, seed=plan.seed, start=start, count=count, size=size, workers=plan.workers,
+            ahead=6 * plan.workers, opener=self.opener, packed=plan.reuse > 1,
+        )  # fmt: skip
+        channels = plan.network.channels
+        return replay.Replay(fresh, plan.reuse, channels, seed=plan.seed, start=start)
+
+    def _batches(self, bank: Path) -> Iterator[tuple[Any, Any]]:
         """Batches from the present step on, in patches of the present stage's size."""
-        plan, p = self.plan, self.progress
         stage, batches = (0, 0), None
         try:
             while True:
-                if batches is None or plan.stage(self.done()) != stage:
+                if batches is None or self.plan.stage(self.done()) != stage:
                     if batches is not None:
-                        batches.close()  # type: ignore[attr-defined]
-                    stage = plan.stage(self.done())
-                    batches = dataset.stream(
-                        bank, seed=plan.seed, start=p["step"], count=stage[0], size=stage[1],
-                        workers=plan.workers, ahead=6 * plan.workers, opener=self.opener,
-                    )  # fmt: skip
-                picture, target = next(batches)
-                yield (
-                    as_channels(picture, plan.network.channels, p["step"]),
-                    as_channels(target, plan.network.channels, p["step"]),
-                )
+                        batches.close()
+                    stage = self.plan.stage(self.done())
+                    batches = self._stream(bank, *stage)
+                yield next(batches)
         finally:
             if batches is not None:
-                batches.close()  # type: ignore[attr-defined]
+                batches.close()
 
     def _validate(self, loss: float | None = None, judge: float | None = None) -> None:
         p = self.progress
@@ -241,19 +244,21 @@ class Trainer:
         p = self.progress
         return float(p.get("pixels", p["step"] * self.plan.batch * self.plan.size**2))
 
-    def _train_on(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
+    def _train_on(self, picture: Any, target: Any) -> tuple[float, ...]:
         plan, p = self.plan, self.progress
         rate = learning_rate(plan, p["step"], self.done())
         self.optimizer.learning_rate = rate
         if self.judge_optimizer is not None:
             self.judge_optimizer.learning_rate = rate * plan.discriminator.rate
-        found = self.step_function(picture, target)
+        # One step late, so that a GPU does not wait for the next one to be sent.
+        late, self._found = self._found, self.step_function(picture, target)
+        found = tuple(float(value) for value in late or self._found)
         if not all(math.isfinite(value) for value in found):
             raise FloatingPointError(
                 f"{self.folder}: the loss became {found[0]} at step {p['step']}; "
                 "train with a smaller --rate from latest.npz"
             )
-        p["pixels"] = self._pixels() + picture.size // picture.shape[-1]
+        p["pixels"] = self._pixels() + math.prod(picture.shape[:3])
         p["step"] += 1
         return found
 

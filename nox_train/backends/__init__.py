@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
-import numpy as np
 
 BACKENDS = ("tensorflow", "torch", "jax")
 
@@ -18,8 +17,11 @@ Player = tuple[keras.Model, keras.Optimizer]
 class Step(Protocol):
     """One update of the weights of all players, each towards its own loss."""
 
-    def __call__(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
-        """Train on a batch, (N, H, W, C) float32 each; return the loss of each player."""
+    def __call__(self, picture: Any, target: Any) -> tuple[Any, ...]:
+        """Train on a batch, (N, H, W, C) each; return the loss of each player.
+
+        The losses are numbers, or scalars of the backend that are still being computed.
+        """
         ...
 
     def sync(self) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import keras
-import numpy as np
 
 from nox_train.backends import Player
 
@@ -64,10 +63,10 @@ class Step:
             fresh.append((values, with_rate))
         return fresh
 
-    def __call__(self, picture: np.ndarray, target: np.ndarray) -> tuple[float, ...]:
+    def __call__(self, picture: Any, target: Any) -> tuple[Any, ...]:
         losses, state = self._step(self._current(), picture, target)
         self._state = [(list(values), list(kept)) for values, kept in state]
-        return tuple(float(loss) for loss in losses)
+        return tuple(losses)  # not waited for
 
     def sync(self) -> None:
         """Assign the state to the variables of models and optimizers."""

@@ -102,10 +102,19 @@ def test_objects_have_been_through_the_air_of_the_stars(
 
 def test_the_stream_is_in_order_on_any_number_of_workers(bank: dataset.Bank) -> None:
     for workers in (1, 2):
-        batches = dataset.stream(bank.folder, seed=7, start=2, count=2, size=64, workers=workers)
+        batches = dataset.Stream(bank.folder, seed=7, start=2, count=2, size=64, workers=workers)
         for index in (2, 3, 4):
             np.testing.assert_array_equal(next(batches), bank.batch(7, index, 2, 64))
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
+
+
+def test_the_stream_tells_what_is_ready_and_packs(bank: dataset.Bank) -> None:
+    stream = dataset.Stream(bank.folder, seed=7, start=0, count=2, size=64, packed=True)
+    first = next(stream)
+    np.testing.assert_array_equal(first[0], dataset.pack(bank.batch(7, 0, 2, 64)[0]))
+    stream._waiting[0].wait(60)
+    assert stream.ready()
+    stream.close()
 
 
 def test_a_finished_bank_is_used_and_a_broken_one_made_anew(
