@@ -408,7 +408,7 @@ def test_contract_5_tiles_leave_no_seam(remover: StarRemover, sky_in_floats: np.
     whole = remover.remove(sky_in_floats)
 
     def differences(overlap: int | None) -> tuple[float, float]:
-        tiled = StarRemover(remover.model, tile=320, overlap=overlap)
+        tiled = StarRemover(remover.model, tile=384, overlap=overlap)
         starless = tiled.remove(sky_in_floats).starless
         away = np.abs(whole.stretch.forward(starless) - whole.stretch.forward(whole.starless))
         layout = tiled.layout
