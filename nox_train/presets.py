@@ -80,7 +80,10 @@ PRESETS: dict[str, Preset] = {
             replace(_SECOND, steps=5468),
             replace(_SECOND, steps=13000, loss=_FAINT),
             # On a GPU; then it was broken off at 69 % of its schedule, which the last phase ended.
-            replace(_SECOND, batch=64, rate=1e-3, steps=16356, loss=_FAINT, workers=15, reuse=8),
+            replace(
+                _SECOND, batch=64, rate=1e-3, steps=16356, average=0.999, loss=_FAINT, workers=15,
+                reuse=8,
+            ),
             replace(_SECOND, rate=1e-4, steps=1960, loss=_FAINT),
         ),
     ),

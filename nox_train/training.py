@@ -190,7 +190,7 @@ class Trainer:
             p["held_out"], p["best"] = other.name, None
         return bank
 
-    def _stream(self, bank: Path, count: int, size: int) -> Any:
+    def _stream(self, bank: Path, count: int, size: int) -> replay.Replay:
         """Batches from the present step on."""
         plan, start = self.plan, self.progress["step"]
         fresh = dataset.Stream(

@@ -11,15 +11,15 @@ from nox_train import dataset, replay
 
 
 class Fed:
-    """A stream of which the test says when the next batch is ready."""
+    """A stream that has so many batches, all ready."""
 
     def __init__(self, batches: int, size: int = 4) -> None:
         rng = np.random.default_rng(3)
         self.made = [rng.random((2, size, size, 3)).astype(np.float32) for _ in range(batches)]
-        self.next, self.open, self.closed = 0, True, False
+        self.next, self.closed = 0, False
 
     def ready(self) -> bool:
-        return self.open and self.next < len(self.made)
+        return self.next < len(self.made)
 
     def __next__(self) -> tuple[np.ndarray, np.ndarray]:
         self.next += 1
