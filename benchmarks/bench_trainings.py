@@ -23,6 +23,11 @@ from _environment import describe
 _BASE = ["--preset", "standard", "--batch", "8", "--size", "128"]
 _SECOND = ["--preset", "standard", "--batch", "4", "--size", "256", "--rate", "2e-4"]
 _FAST = ["--precision", "bfloat16"]
+#: The loss that is shipped since 0.4.0.
+_FAINT = (
+    "--loss", "charbonnier", "--multi-scale", "0.5", "--star-knee", "0.05",
+    "--grain-power", "0.7",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,15 @@ VARIANTS = {
         "Charbonnier + gradients + two scales",
         ("--loss", "charbonnier", "--multi-scale", "0.5"),
         second=True,
+    ),
+    "faint-2": Variant("as shipped since 0.4.0", _FAINT, second=True),
+    "quantile-2": Variant(
+        "and the 0.4 quantile under stars", (*_FAINT, "--star-quantile", "0.4"), second=True
+    ),
+    "rough-2": Variant("and grain, 0.02", (*_FAINT, "--grain", "0.02"), second=True),
+    "both-2": Variant(
+        "grain 0.1 and the 0.3 quantile",
+        (*_FAINT, "--grain", "0.1", "--star-quantile", "0.3"), second=True,
     ),
     "adversarial-2": Variant(
         "adversarial 0.005, perceptual 0.1",
@@ -122,6 +136,7 @@ def _row(name: str, folder: Path) -> str:
         f"{summary['psnr']['inside']['mean']:.2f}",
         f"{summary['psnr']['outside']['mean']:.2f}",
         f"{100 * summary['kept flux']['all']['median']:.1f} %",
+        f"{summary['grain ratio']['median']:.3f}",
         f"{bench['cost']['seconds per megapixel']:.2f}",
     ]
     return f"| {VARIANTS[name].told} | " + " | ".join(figures) + " |"
@@ -138,7 +153,7 @@ def main() -> None:
     args = parser.parse_args()
     heads = (
         "variant", "steps", "on stars", "elsewhere", "star light removed", "grain", "> 10 sigma",
-        "5 to 10", "inside", "outside", "flux kept", "s/MP",
+        "5 to 10", "inside", "outside", "flux kept", "grain ratio", "s/MP",
     )  # fmt: skip
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name in args.only:

@@ -11,8 +11,8 @@ from nox_train.presets import FINETUNE, PRESETS, with_budget
 
 _NETWORK = ("head", "widths", "unshuffle", "channels")
 _LOSS = (
-    "star_weight", "star_knee", "grain_power", "gradient", "multi_scale", "adversarial",
-    "perceptual", "adversary",
+    "star_weight", "star_knee", "star_quantile", "grain_power", "grain", "gradient",
+    "multi_scale", "adversarial", "perceptual", "adversary",
 )  # fmt: skip
 _LOOP = ("rate", "batch", "size", "sizes", "seed", "workers", "reuse", "precision")
 
@@ -146,6 +146,13 @@ def _loss_arguments(parser: argparse.ArgumentParser) -> None:
         "--grain-power", type=float, metavar="P",
         help="how much more scenes of fine grain count; 0 for all alike",
     )  # fmt: skip
+    loss.add_argument(
+        "--star-quantile", type=float, metavar="Q",
+        help="of the possible grounds under a star; below 0.5 rather darker than brighter",
+    )  # fmt: skip
+    loss.add_argument(
+        "--grain", type=float, metavar="W", help="of how smooth or rough what is filled in is"
+    )
     loss.add_argument("--gradient", type=float, metavar="W", help="of the gradients' error")
     loss.add_argument(
         "--multi-scale", type=float, metavar="W",

@@ -128,6 +128,13 @@ class LossPlan:
     grain_power : float
         How much more a scene counts the finer its grain is; 0 for all alike.  See
         `nox_train.losses.scene_weights`.
+    star_quantile : float
+        Quantile of the possible grounds under a star that the answer goes to, above 0 and
+        below 1: 0.5 the median, below it darker grounds, and rather none of a faint star's
+        light.  See `nox_train.losses.tilted`.
+    grain : float
+        Weight of `nox_train.losses.grain_distance`: what is filled in is to be as grainy
+        as the target.
     gradient : float
         Weight of the error of the gradients.
     multi_scale : float
@@ -144,6 +151,8 @@ class LossPlan:
     star_weight: float = 6.0
     star_knee: float = 0.0
     grain_power: float = 0.0
+    star_quantile: float = 0.5
+    grain: float = 0.0
     gradient: float = 0.5
     multi_scale: float = 0.0
     adversarial: float = 0.0
@@ -153,10 +162,14 @@ class LossPlan:
     def __post_init__(self) -> None:
         _one_of("loss", self.kind, LOSSES)
         _one_of("adversary", self.adversary, ADVERSARIES)
-        weights = ("star_weight", "star_knee", "grain_power", "gradient", "multi_scale")
+        weights = ("star_weight", "star_knee", "grain_power", "grain", "gradient", "multi_scale")
         for name in (*weights, "adversarial", "perceptual"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if not 0 < self.star_quantile < 1:
+            raise ValueError(
+                f"star_quantile is {self.star_quantile}; it must be above 0 and below 1"
+            )
 
     @property
     def judged(self) -> bool:

@@ -138,3 +138,57 @@ def test_bad_weights_are_named() -> None:
         LossPlan(kind="l2")
     with pytest.raises(ValueError, match="perceptual is -1; it must be 0 or more"):
         LossPlan(perceptual=-1)
+
+
+def test_the_quantile_under_a_star_is_where_the_loss_is_lowest() -> None:
+    """Grounds of 0.1 to 0.2 are equally likely under the same star: 0.3 asks for 0.13."""
+    grounds = np.linspace(0.1, 0.2, 101, dtype=np.float32)
+    target = np.broadcast_to(grounds[:, None, None, None], (101, 1, 1, 3)).copy()
+    picture = np.full_like(target, 0.9)
+    guesses = np.linspace(0.1, 0.2, 41, dtype=np.float32)
+    for quantile in (0.3, 0.5):
+        plan = LossPlan(star_weight=0, gradient=0, star_quantile=quantile)
+        costs = [
+            float(losses.regression(picture, target, np.full_like(target, g), g + 0 * target, plan))
+            for g in guesses
+        ]
+        assert guesses[int(np.argmin(costs))] == pytest.approx(0.1 + 0.1 * quantile, abs=0.003)
+
+
+def test_the_quantile_is_of_stars_alone() -> None:
+    picture, target, made = _errors("flat")
+    for quantile in (0.2, 0.8):
+        plan = LossPlan(star_weight=0, gradient=0, star_quantile=quantile)
+        assert float(losses.regression(picture, target, made, made, plan)) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("quantile", [0.0, 1.0, float("nan")])
+def test_a_quantile_lies_between_0_and_1(quantile: float) -> None:
+    with pytest.raises(ValueError, match="star_quantile"):
+        LossPlan(star_quantile=quantile)
+
+
+def _grainy(scale: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.float32(0.3) + np.float32(scale) * rng.standard_normal((1, 68, 68, 3), np.float32)
+
+
+def test_grain_of_other_bits_is_as_good_and_smooth_or_rough_is_not() -> None:
+    target, light = _grainy(0.02, 1), np.ones((1, 68, 68, 1), np.float32)
+    same, smooth, rough = (
+        float(losses.grain_distance(_grainy(s, 2), target, light)) for s in (0.02, 0.01, 0.04)
+    )
+    assert same < 0.1
+    assert smooth == pytest.approx(np.log(2), abs=0.1)
+    assert rough == pytest.approx(np.log(2), abs=0.1)
+
+
+def test_grain_is_compared_where_stars_were() -> None:
+    target, made = _grainy(0.02, 1), _grainy(0.02, 1)
+    made[:, :34] = 0.3
+    light = np.zeros((1, 68, 68, 1), np.float32)
+    assert float(losses.grain_distance(made, target, light)) == 0
+    light[:, 50:] = 1
+    assert float(losses.grain_distance(made, target, light)) == pytest.approx(0, abs=1e-6)
+    light[:, 10:20] = 1
+    assert float(losses.grain_distance(made, target, light)) > 0.5
