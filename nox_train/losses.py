@@ -68,16 +68,22 @@ def star_weights(light: KerasTensor, plan: LossPlan) -> KerasTensor:
     return 1.0 + plan.star_weight * ops.sqrt(light)
 
 
+def steps(target: KerasTensor) -> KerasTensor:
+    """Mean step between neighbouring pixels of each scene, (batch, 1, 1, 1).
+
+    1.13 times white grain's standard deviation.
+    """
+    dy, dx = _differences(target)
+    both = ops.mean(ops.abs(dy), axis=(1, 2, 3)) + ops.mean(ops.abs(dx), axis=(1, 2, 3))
+    return ops.reshape(0.5 * both, (-1, 1, 1, 1))
+
+
 def scene_weights(target: KerasTensor, plan: LossPlan) -> KerasTensor:
     """Weights of scenes, (batch, 1, 1, 1): what is left of a star shows in fine grain.
 
-    ``(0.02 / (step + 0.005)) ** grain_power`` with the mean step between neighbouring
-    pixels of the target, which is 1.13 times white grain's standard deviation.
+    ``(0.02 / (step + 0.005)) ** grain_power`` with the scene's `steps`.
     """
-    dy, dx = _differences(target)
-    step = ops.mean(ops.abs(dy), axis=(1, 2, 3)) + ops.mean(ops.abs(dx), axis=(1, 2, 3))
-    weight = (_USUAL_STEP / (0.5 * step + _LEAST_STEP)) ** plan.grain_power
-    return ops.reshape(weight, (-1, 1, 1, 1))
+    return (_USUAL_STEP / (steps(target) + _LEAST_STEP)) ** plan.grain_power
 
 
 def regression(
@@ -115,7 +121,9 @@ def regression(
         weight = weight * scene_weights(target, plan)
     shown = answer(picture, target, made, raw)
     error = shown - target
-    tilt = (1.0 - 2.0 * plan.star_quantile) * ops.cast(light > _STAR, error.dtype)
+    # Not of wings fainter than the grain, which in dense fields are the whole ground.
+    star = light > ops.maximum(_STAR, steps(target))
+    tilt = (1.0 - 2.0 * plan.star_quantile) * ops.cast(star, error.dtype)
     loss = ops.mean(weight * tilted(_size(error, plan.kind), error, tilt))
     if plan.gradient:
         dy, dx = (_size(d, plan.kind) for d in _differences(error))

@@ -143,7 +143,7 @@ def test_bad_weights_are_named() -> None:
 def test_the_quantile_under_a_star_is_where_the_loss_is_lowest() -> None:
     """Grounds of 0.1 to 0.2 are equally likely under the same star: 0.3 asks for 0.13."""
     grounds = np.linspace(0.1, 0.2, 101, dtype=np.float32)
-    target = np.broadcast_to(grounds[:, None, None, None], (101, 1, 1, 3)).copy()
+    target = np.broadcast_to(grounds[None, :, None, None], (1, 101, 2, 3)).copy()
     picture = np.full_like(target, 0.9)
     guesses = np.linspace(0.1, 0.2, 41, dtype=np.float32)
     for quantile in (0.3, 0.5):
@@ -160,6 +160,19 @@ def test_the_quantile_is_of_stars_alone() -> None:
     for quantile in (0.2, 0.8):
         plan = LossPlan(star_weight=0, gradient=0, star_quantile=quantile)
         assert float(losses.regression(picture, target, made, made, plan)) == pytest.approx(0.01)
+
+
+def test_the_quantile_is_not_of_wings_fainter_than_the_grain() -> None:
+    target = _grainy(0.03, 1)
+    for light, wanted in ((0.02, 1.0), (0.2, 1.6)):
+        costs = [
+            float(losses.regression(
+                target + light, target, target + 0.01, target + 0.01,
+                LossPlan(star_weight=0, gradient=0, star_quantile=quantile),
+            ))
+            for quantile in (0.2, 0.5)
+        ]  # fmt: skip
+        assert costs[0] / costs[1] == pytest.approx(wanted, rel=1e-3)
 
 
 @pytest.mark.parametrize("quantile", [0.0, 1.0, float("nan")])
