@@ -27,8 +27,10 @@ HALF = ("cuda", "tensorrt", "coreml", "dml")
 #: on the CPU (187 at 512 px, 223 at 1536 px), and a little more.
 PIXEL_BYTES = 256
 #: Tiles need no more than this for speed; larger ones cost memory alone.
-_LARGEST = {"cpu": 1536}
+_LARGEST = {"cpu": 2304}
 _LARGEST_GPU = 3072
+#: Where it is not known how much is free.
+_UNKNOWN = 1536
 _SMALLEST = 256
 
 #: What allocators say when they fail, in lower case.
@@ -202,8 +204,7 @@ def tile_for(device: str, free: int | None, scale: int = 1) -> int:
     """
     largest = _LARGEST.get(device, _LARGEST_GPU)
     if free is None:
-        largest = _LARGEST["cpu"]
-        side = largest
+        side = largest = _UNKNOWN
     else:
         side = math.isqrt(int(free * 0.4 / PIXEL_BYTES))
     return max(_SMALLEST, min(side, largest) // scale // 64 * 64)

@@ -71,7 +71,9 @@ def _up(value: int, multiple: int) -> int:
 
 
 def spans(length: int, tile: int, margin: int, multiple: int, feather: int = FEATHER) -> list[Span]:
-    """Cut an axis into tiles, the short one first: it makes the first result soon.
+    """Cut an axis into as few tiles as can be, the short one first: a first result soon.
+
+    The first and the last have surroundings on one side alone, so they answer for more.
 
     Parameters
     ----------
@@ -99,11 +101,14 @@ def spans(length: int, tile: int, margin: int, multiple: int, feather: int = FEA
     if padded + 2 * edge <= max(tile, 2 * margin + multiple):
         return [Span(-edge, padded + edge, 0, length, 0, 0)]
     step = max((tile - 2 * margin) // multiple * multiple, multiple)
+    ending = max((tile - margin - edge) // multiple * multiple, multiple)
+    between = max(0, -(-(padded - 2 * ending) // step))
+    short = padded - ending - between * step
     out = []
-    short = padded % step or step
-    for start in (0, *range(short, padded, step)):
-        stop = start + (step if start else short)
-        first, last = start == 0, stop == padded
+    for k in range(between + 2):
+        start = short + (k - 1) * step if k else 0
+        first, last = k == 0, k == between + 1
+        stop = padded if last else short + k * step
         low, high = start - (0 if first else half), stop + (0 if last else half)
         out.append(
             Span(

@@ -63,8 +63,9 @@ def test_tiles_grow_with_free_memory_to_a_limit() -> None:
     assert sizes == sorted(sizes)
     assert sizes[0] == 256
     assert sizes[-1] == 3072
-    assert tile_for("cpu", 64 << 30) == tile_for("cuda", None) == 1536
-    assert tile_for("cpu", 64 << 30, scale=2) == 768
+    assert tile_for("cpu", 64 << 30) == 2304
+    assert tile_for("cuda", None) == tile_for("cpu", None) == 1536
+    assert tile_for("cpu", 64 << 30, scale=2) == 1152
     assert all(size % 64 == 0 for size in sizes)
     assert devices.free_memory("coreml") is None
 
