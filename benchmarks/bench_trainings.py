@@ -78,7 +78,8 @@ VARIANTS = {
     "rough-2": Variant("and grain, 0.02", (*_FAINT, "--grain", "0.02"), second=True),
     "both-2": Variant(
         "grain 0.1 and the 0.3 quantile",
-        (*_FAINT, "--grain", "0.1", "--star-quantile", "0.3"), second=True,
+        (*_FAINT, "--grain", "0.1", "--star-quantile", "0.3"),
+        second=True,
     ),
     "adversarial-2": Variant(
         "adversarial 0.005, perceptual 0.1",

@@ -29,6 +29,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     fit_command.add_parsers(commands)
     _dataset_parser(commands)
+    average = commands.add_parser(
+        "average",
+        help="the mean of the weights of trainings with common first weights",
+        description="The mean of weights: a dial between trainings that began alike. Measure "
+        "it with nox-bench; of trainings too far apart it is worse than either.",
+        epilog="Example: nox-train average runs/a/best.npz=0.3 runs/b/best.npz=0.7 -o mean.npz",
+    )
+    average.add_argument(
+        "parts", nargs="+", type=_part, metavar="CHECKPOINT|MODEL.onnx[=SHARE]",
+        help="what to average; the share is 1 where not given",
+    )  # fmt: skip
+    average.add_argument("-o", "--output", type=Path, required=True, metavar="CHECKPOINT")
+    average.set_defaults(run=_average)
+
     sample = commands.add_parser("sample", help="write the sample picture that nox ships")
     sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fits.fz")
     sample.add_argument("--seed", type=int, default=20261122)
@@ -117,6 +131,24 @@ def _sample(args: argparse.Namespace) -> int:
     from nox_train.sample import write_sample
 
     write_sample(args.output, args.seed)
+    print(args.output)
+    return 0
+
+
+def _part(text: str) -> tuple[Path, float]:
+    path, _, share = text.rpartition("=")
+    try:
+        return Path(path or text), float(share) if path else 1.0
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: {share!r} is no number; write for instance best.npz=0.7"
+        ) from None
+
+
+def _average(args: argparse.Namespace) -> int:
+    from nox_train.checkpoint import Checkpoint, mean
+
+    mean([(Checkpoint.read(path), share) for path, share in args.parts]).save(args.output)
     print(args.output)
     return 0
 

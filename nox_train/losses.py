@@ -136,9 +136,7 @@ def regression(
     return loss
 
 
-def _coarse(
-    error: KerasTensor, weight: KerasTensor, tilt: KerasTensor, kind: str
-) -> KerasTensor:
+def _coarse(error: KerasTensor, weight: KerasTensor, tilt: KerasTensor, kind: str) -> KerasTensor:
     """Errors of the pictures averaged over squares: what noise hides in single pixels."""
     total = 0.0
     for side in _SCALES:

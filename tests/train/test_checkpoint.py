@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("keras")
 
 from nox_runtime.model import find_model
-from nox_train.checkpoint import Checkpoint
+from nox_train.checkpoint import Checkpoint, mean
+from nox_train.cli import main
 from nox_train.networks import build_generator
 from nox_train.plans import GeneratorPlan
 
@@ -74,3 +75,35 @@ def test_the_shipped_model_is_read_back_with_its_history() -> None:
     start = Checkpoint.read(find_model(None))
     assert start.plan == GeneratorPlan()
     assert "steps in" in start.told
+
+
+def _filled(value: float, told: str, plan: GeneratorPlan = NETWORK) -> Checkpoint:
+    weights = [np.full_like(w, value) for w in build_generator(plan).get_weights()]
+    return Checkpoint(plan, {"step": 0, "history": told}, weights, [], [])
+
+
+def test_the_mean_of_weights_goes_by_their_shares(tmp_path: Path) -> None:
+    _filled(1, "first").save(tmp_path / "a.npz")
+    _filled(5, "second").save(tmp_path / "b.npz")
+    parts = [f"{tmp_path / 'a.npz'}=0.6", f"{tmp_path / 'b.npz'}=0.2"]
+    assert main(["average", *parts, "-o", str(tmp_path / "mean.npz")]) == 0
+    made = Checkpoint.load(tmp_path / "mean.npz")
+    assert all(w.dtype == np.float32 and np.allclose(w, 2) for w in made.weights)
+    assert made.told == "75% of [first] with 25% of [second]"
+    assert main(["average", *(p.rpartition("=")[0] for p in parts),
+                 "-o", str(tmp_path / "half.npz")]) == 0  # fmt: skip
+    assert np.allclose(Checkpoint.load(tmp_path / "half.npz").weights[0], 3)
+
+
+def test_what_has_no_mean_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = _filled(1, "", GeneratorPlan(widths=(8, 8), bottom_blocks=1))
+    with pytest.raises(ValueError, match="different shapes"):
+        mean([(_filled(1, ""), 1), (other, 1)])
+    with pytest.raises(ValueError, match="share above 0"):
+        mean([(_filled(1, ""), 1), (_filled(1, ""), -0.1)])
+    with pytest.raises(SystemExit):
+        main(["average", "a.npz=much", "-o", str(tmp_path / "out.npz")])
+    assert "'much' is no number" in capsys.readouterr().err
+    assert main(["average", str(tmp_path / "a.npz"), "-o", str(tmp_path / "out.npz")]) == 1
+    assert "a.npz" in capsys.readouterr().err
+    assert not (tmp_path / "out.npz").exists()
