@@ -54,6 +54,26 @@ def _shown(picture: np.ndarray, linear: bool) -> tuple[np.ndarray, Curve | None]
     return np.asarray(curve.forward(picture), np.float32), curve
 
 
+def background_noise(flat: np.ndarray, picture: np.ndarray) -> float:
+    """Noise of a flattened picture, at least that of rounding to the picture's own steps.
+
+    A ground of a single value, as in drawn or hard-clipped skies of 8 bits, has a scaled
+    median absolute deviation of 0, and every step would be a source.  Rounding to steps
+    of s has a standard deviation of s / sqrt(12).
+
+    Parameters
+    ----------
+    flat : ndarray, shape (H, W)
+        Mean channel less its slow background.
+    picture : ndarray
+        What it comes from, in the same units, channel by channel.
+    """
+    few = picture.ravel()[:: max(1, picture.size // 1_000_000)]
+    values = np.unique(few[np.isfinite(few)]).astype(np.float64)
+    step = float(np.diff(values).min()) if len(values) > 1 else 0.0
+    return max(float(mad_std(flat)), step / 12**0.5, 1e-9)
+
+
 def sources(flat: np.ndarray, threshold: float) -> int:
     """Sources of a star's width above a threshold, by DAOStarFinder (Stetson 1987)."""
     found = detect(flat, threshold, FWHM)
@@ -217,7 +237,7 @@ def measure(
     shown = made if curve is None else np.asarray(curve.forward(made), np.float32)
     # Counting is done in the picture's own units, as astronomers do it.
     before, after = (flattened(p.mean(axis=0).astype(np.float64)) for p in (picture, made))
-    sigma = max(float(mad_std(before)), 1e-9)
+    sigma = background_noise(before, picture)
     count = sources(before, SIGMAS * sigma), sources(after, SIGMAS * sigma)
     changed = np.asarray(np.abs(shown - seen).max(axis=0) > figures.VISIBLE)
     grey_seen, grey_shown = (p.mean(axis=0).astype(np.float64) for p in (seen, shown))

@@ -44,6 +44,16 @@ def test_removing_nothing_leaves_every_source(path: Path) -> None:
     assert {c["kind"] for c in crops} == {"brightest star", "fullest part"}
 
 
+def test_a_sky_of_one_value_has_the_noise_of_its_steps() -> None:
+    rng = np.random.default_rng(1)
+    flat = np.zeros((3, 64, 64))
+    flat[:, 10, 10] = (3, 4, 5)  # steps of one, and almost none of them used
+    assert real.background_noise(flat.mean(axis=0), flat) == pytest.approx(12**-0.5)
+    noisy = rng.normal(0, 2, (1, 512, 512)).astype(np.float32)
+    assert real.background_noise(noisy[0], noisy) == pytest.approx(2, rel=0.02)
+    assert real.background_noise(flat[0] * 0, flat * 0) == 1e-9
+
+
 def test_a_perfect_remover_leaves_none(path: Path, sky: tuple[np.ndarray, np.ndarray]) -> None:
     remover = FunctionRemover(lambda p: sky[1], "perfect")
     row, _ = real.measure(remover, path, look_for_seams=False)
