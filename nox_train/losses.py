@@ -14,6 +14,8 @@ from nox_train.plans import LossPlan
 
 #: Light of stars, in the display range, above which a pixel belongs to a star.
 _STAR = 0.004
+#: A star's pixel is faint up to so many times the scene's grain.
+_FAINT = 12.0
 #: Errors well below this count as squares in the Charbonnier loss.
 _ROUND = 1e-3
 _SCALES = (2, 4)
@@ -121,9 +123,11 @@ def regression(
         weight = weight * scene_weights(target, plan)
     shown = answer(picture, target, made, raw)
     error = shown - target
-    # Not of wings fainter than the grain, which in dense fields are the whole ground.
-    star = light > ops.maximum(_STAR, steps(target))
-    tilt = (1.0 - 2.0 * plan.star_quantile) * ops.cast(star, error.dtype)
+    # Not of wings fainter than the grain, which in dense fields are the whole ground, nor of
+    # bright stars, whose ground is so uncertain that it would come out as a pit.
+    grain = ops.maximum(_STAR, steps(target))
+    faint = ops.logical_and(light > grain, light < _FAINT * grain)
+    tilt = (1.0 - 2.0 * plan.star_quantile) * ops.cast(faint, error.dtype)
     loss = ops.mean(weight * tilted(_size(error, plan.kind), error, tilt))
     if plan.gradient:
         dy, dx = (_size(d, plan.kind) for d in _differences(error))

@@ -129,8 +129,8 @@ class LossPlan:
         How much more a scene counts the finer its grain is; 0 for all alike.  See
         `nox_train.losses.scene_weights`.
     star_quantile : float
-        Quantile of the possible grounds under a star that the answer goes to, above 0 and
-        below 1: 0.5 the median, below it darker grounds, and rather none of a faint star's
+        Quantile of the possible grounds under a faint star that the answer goes to, above 0
+        and below 1: 0.5 the median, below it darker grounds, and rather none of the star's
         light.  See `nox_train.losses.tilted`.
     grain : float
         Weight of `nox_train.losses.grain_distance`: what is filled in is to be as grainy
