@@ -148,7 +148,7 @@ def _loss_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     loss.add_argument(
         "--star-quantile", type=float, metavar="Q",
-        help="of the possible grounds under a faint star; below 0.5 rather too dark than too bright",
+        help="of the grounds possible under a faint star: below 0.5 rather too dark",
     )  # fmt: skip
     loss.add_argument(
         "--grain", type=float, metavar="W", help="of how smooth or rough what is filled in is"
