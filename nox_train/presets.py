@@ -42,6 +42,9 @@ _SECOND = TrainingPlan(batch=4, size=256, rate=5e-4, steps=3500)
 
 #: For weights that know bright stars already: faint ones, and what is left in fine grain.
 _FAINT = LossPlan(kind="charbonnier", multi_scale=0.5, star_knee=0.05, grain_power=0.7)
+_GPU = replace(
+    _SECOND, batch=64, rate=1e-3, average=0.999, loss=_FAINT, workers=15, reuse=8,
+)  # fmt: skip
 
 #: The original nox's loss, 0.1 adversarial + 0.1 p1 + 10 (p2 + ... + p8) + 100 L1 on values
 #: of -1 to 1, over 200: an L1 of 0 to 1 is half of that of -1 to 1.
@@ -70,7 +73,7 @@ PRESETS: dict[str, Preset] = {
         (TrainingPlan(minutes=90),),
     ),
     "shipped": Preset(
-        "the phases of the model that nox ships, in steps; the last but one is for a GPU",
+        "the phases of the model that nox ships, in steps; those of 64 patches are for a GPU",
         (
             TrainingPlan(steps=8339),
             _SECOND,
@@ -79,12 +82,23 @@ PRESETS: dict[str, Preset] = {
             replace(_SECOND, steps=9800),
             replace(_SECOND, steps=5468),
             replace(_SECOND, steps=13000, loss=_FAINT),
-            # On a GPU; then it was broken off at 69 % of its schedule, which the last phase ended.
-            replace(
-                _SECOND, batch=64, rate=1e-3, steps=16356, average=0.999, loss=_FAINT, workers=15,
-                reuse=8,
-            ),
+            # On a GPU; then it was broken off at 69 % of its schedule, which the next phase ended.
+            replace(_GPU, steps=16356),
             replace(_SECOND, rate=1e-4, steps=1960, loss=_FAINT),
+            # 0.6.0, of which the first two on a GPU; between the parts, means of weights were taken
+            # (docs/training.md), which a preset does not do.
+            replace(_GPU, loss=replace(_FAINT, grain=0.1, star_quantile=0.35), steps=15395),
+            replace(
+                _GPU, rate=2e-4, warm_up=100, average=0.998, steps=6262,
+                loss=replace(
+                    _FAINT, grain=0.1, star_quantile=0.35, adversarial=0.01, perceptual=0.1
+                ),
+                discriminator=DiscriminatorPlan(rate=2.0),
+            ),
+            replace(
+                _SECOND, rate=1e-4, steps=10080,
+                loss=replace(_FAINT, grain=0.03, star_quantile=0.25),
+            ),
         ),
     ),
     "original": Preset(
