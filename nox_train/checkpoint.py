@@ -169,13 +169,13 @@ def mean(parts: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
     Raises
     ------
     ValueError
-        Networks of different shapes, or a share of 0 or less.
+        Networks of different shapes, or a share that is not above 0 and finite.
     """
     plan = parts[0][0].plan
     if any(c.plan != plan for c, _ in parts):
         raise ValueError("the networks have different shapes; only equal ones have a mean")
-    if not all(share > 0 for _, share in parts):
-        raise ValueError("a share is 0 or less; give every part a share above 0")
+    if not all(0 < share < np.inf for _, share in parts):
+        raise ValueError("a share is not above 0 or has no end; give every part a share above 0")
     whole = sum(share for _, share in parts)
     weights = [
         np.asarray(sum(a * (share / whole) for a, (_, share) in zip(same, parts, strict=True)))

@@ -148,7 +148,14 @@ def _part(text: str) -> tuple[Path, float]:
 def _average(args: argparse.Namespace) -> int:
     from nox_train.checkpoint import Checkpoint, mean
 
-    mean([(Checkpoint.read(path), share) for path, share in args.parts]).save(args.output)
+    parts = [(Checkpoint.read(path), share) for path, share in args.parts]
+    for (path, _), (part, _) in zip(args.parts, parts, strict=True):
+        if part.plan != parts[0][0].plan:
+            raise ValueError(
+                f"{path}: holds a network of another shape than {args.parts[0][0]}; "
+                "only equal ones have a mean"
+            )
+    mean(parts).save(args.output)
     print(args.output)
     return 0
 

@@ -85,8 +85,8 @@ PRESETS: dict[str, Preset] = {
             # On a GPU; then it was broken off at 69 % of its schedule, which the next phase ended.
             replace(_GPU, steps=16356),
             replace(_SECOND, rate=1e-4, steps=1960, loss=_FAINT),
-            # 0.6.0, of which the first two on a GPU; between the parts, means of weights were taken
-            # (docs/training.md), which a preset does not do.
+            # 0.6.0: the first two on a GPU, when the quantile was still that of bright stars,
+            # too; between the parts means of weights were taken, which a preset does not do.
             replace(_GPU, loss=replace(_FAINT, grain=0.1, star_quantile=0.35), steps=15395),
             replace(
                 _GPU, rate=2e-4, warm_up=100, average=0.998, steps=6262,

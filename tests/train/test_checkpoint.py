@@ -99,8 +99,14 @@ def test_what_has_no_mean_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     other = _filled(1, "", GeneratorPlan(widths=(8, 8), bottom_blocks=1))
     with pytest.raises(ValueError, match="different shapes"):
         mean([(_filled(1, ""), 1), (other, 1)])
-    with pytest.raises(ValueError, match="share above 0"):
-        mean([(_filled(1, ""), 1), (_filled(1, ""), -0.1)])
+    for share in (-0.1, 0.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="share above 0"):
+            mean([(_filled(1, ""), 1), (_filled(1, ""), share)])
+    _filled(1, "").save(tmp_path / "one.npz")
+    other.save(tmp_path / "other.npz")
+    files = [str(tmp_path / name) for name in ("one.npz", "other.npz")]
+    assert main(["average", *files, "-o", str(tmp_path / "out.npz")]) == 1
+    assert "other.npz: holds a network of another shape" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["average", "a.npz=much", "-o", str(tmp_path / "out.npz")])
     assert "'much' is no number" in capsys.readouterr().err
