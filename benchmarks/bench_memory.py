@@ -32,7 +32,7 @@ if sys.argv.pop(1) == "stand-in":
     from nox_runtime import run_command, cli
     from nox_runtime.model import Model, load_model
     class Cut(Model):
-        def __call__(self, pictures):
+        def __call__(self, pictures, interruption=None):
             return np.minimum(pictures, np.float32(0.5))
     def remover(args):
         from nox_runtime.removal import StarRemover

@@ -14,6 +14,8 @@ DeviceError
     The device asked for cannot be used.
 MemoryFullError
     A device has no memory left for a tile of this size.
+StoppedError
+    Work was ended from another thread; never reaches a user.
 UsageError
     The arguments do not fit together; also a ValueError (exit code 2).
 """
@@ -48,6 +50,10 @@ class DeviceError(NoxError):
 
 class MemoryFullError(DeviceError):
     """A device's memory is full."""
+
+
+class StoppedError(NoxError):
+    """Work was ended from another thread."""
 
 
 class UsageError(NoxError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nox_runtime.errors import MemoryFullError
+from nox_runtime.interruption import Interruption
 from nox_runtime.model import Model
 from nox_runtime.tiling import grid, reflected
 
@@ -24,16 +25,18 @@ class Steady:
         self.model, self.margin = model, margin
         self._largest: int | None = None
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, pictures: np.ndarray, interruption: Interruption | None = None
+    ) -> np.ndarray:
         side = max(pictures.shape[2:])
         if self._largest is not None and side > self._largest:
-            return self._in_pieces(pictures, self._largest)
-        return self._whole(pictures)
+            return self._in_pieces(pictures, self._largest, interruption)
+        return self._whole(pictures, interruption)
 
-    def _whole(self, pictures: np.ndarray) -> np.ndarray:
+    def _whole(self, pictures: np.ndarray, interruption: Interruption | None) -> np.ndarray:
         side, device = max(pictures.shape[2:]), self.model.device
         try:
-            return self.model(pictures)
+            return self.model(pictures, interruption)
         except MemoryFullError:
             multiple = self.model.facts.multiple
             smaller = side // 2 // multiple * multiple
@@ -46,9 +49,11 @@ class Steady:
                 self.model.note(f"the {device} device's memory was full: running on the CPU")
             else:
                 raise
-        return self(pictures)
+        return self(pictures, interruption)
 
-    def _in_pieces(self, pictures: np.ndarray, side: int) -> np.ndarray:
+    def _in_pieces(
+        self, pictures: np.ndarray, side: int, interruption: Interruption | None
+    ) -> np.ndarray:
         height, width = pictures.shape[2:]
         out = np.zeros_like(pictures)
         rows, columns = grid(height, width, side, self.margin, self.model.facts.multiple)
@@ -57,7 +62,7 @@ class Steady:
             for column in columns:
                 x = reflected(column.read_start, column.read_stop, width)
                 piece = np.ascontiguousarray(pictures[:, :, y[:, None], x])
-                made = self._whole(piece)
+                made = self._whole(piece, interruption)
                 a, b = row.write_start - row.read_start, column.write_start - column.read_start
                 h, w = row.write_stop - row.write_start, column.write_stop - column.write_start
                 weight = row.weights()[:, None] * column.weights()

@@ -133,10 +133,12 @@ def iter_rows(
     controls: Controls,
     notes: list[str],
     elsewhere: Elsewhere | None = None,
+    stopping: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Step, Rows | None]]:
     """Remove stars row by row; stop iterating to cancel.
 
-    See `nox_runtime.removal.StarRemover.iter_rows`.
+    See `nox_runtime.removal.StarRemover.iter_rows`; `stopping` ends what the model has
+    under way.
     """
     width = shape[2]
 
@@ -160,7 +162,7 @@ def iter_rows(
     if elsewhere is None:
         # The model works on the next tiles while the rows of the last are split and
         # written; all that a row of tiles finishes can wait, so that the model need not.
-        steps = ahead(steps, layout.tile // part_rows(shape[0], width) + 1)
+        steps = ahead(steps, layout.tile // part_rows(shape[0], width) + 1, stopping)
     for step in steps:
         if step.residual is None:
             yield step, None

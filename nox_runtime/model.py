@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nox_runtime.devices import HALF, PROVIDERS, choose_providers, is_full
-from nox_runtime.errors import DeviceError, MemoryFullError, ModelError, reason
+from nox_runtime.errors import DeviceError, MemoryFullError, ModelError, StoppedError, reason
+from nox_runtime.interruption import Interruption
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -205,8 +206,8 @@ def available_devices() -> list[str]:
 class Model:
     """A loaded model: facts, session, and the device that really runs it.
 
-    Call it with an array of shape (N, C, H, W), float32, in the display range; several
-    threads may.
+    Call it with an array of shape (N, C, H, W), float32, in the display range, and where
+    it may have to end early with an `Interruption`; several threads may.
     """
 
     path: Path
@@ -219,14 +220,21 @@ class Model:
     threads: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, pictures: np.ndarray, interruption: Interruption | None = None
+    ) -> np.ndarray:
+        interruption = interruption or Interruption()
         session, began = self.session, time.monotonic()
         entry = session.get_inputs()[0]
         if entry.type == "tensor(float16)":
             pictures = pictures.astype(np.float16)
         try:
-            made = session.run(None, {entry.name: pictures})[0]
+            options = _import_onnxruntime().RunOptions()
+            with interruption.over(options):
+                made = session.run(None, {entry.name: pictures}, options)[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if interruption.ended:
+                raise StoppedError(f"{self.path}: stopped") from error
             kind = MemoryFullError if is_full(error) else DeviceError
             raise kind(
                 f"{self.path}: the {self.device} device failed ({reason(error)}); "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -14,7 +14,9 @@ T = TypeVar("T")
 _LOOK = 0.2
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+def ahead(
+    items: Iterator[T], depth: int = 1, stopping: Callable[[], None] | None = None
+) -> Iterator[T]:
     """The same items, made in another thread while the last one is being used.
 
     An exception comes out where its item would have.  Closing this generator stops the
@@ -25,6 +27,9 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
     items : iterator
     depth : int
         How many finished items may wait.
+    stopping : callable, optional
+        Called when this generator is closed before its end, to cut short the item that
+        the thread is at; what `items` then raises is dropped.
     """
     waiting: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(depth)
     stop = threading.Event()
@@ -53,12 +58,14 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
 
     thread = threading.Thread(target=work, name="nox-ahead", daemon=True)
     thread.start()
+    over = False
     try:
         while True:
             try:
                 kind, item = waiting.get(timeout=_LOOK)
             except queue.Empty:
                 continue
+            over = kind != "item"
             if kind == "end":
                 return
             if kind == "error":
@@ -68,4 +75,6 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
             del item
     finally:
         stop.set()
+        if stopping is not None and not over:
+            stopping()
         thread.join()

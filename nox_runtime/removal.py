@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from nox_runtime.engine import Elsewhere, Layout, Step
 from nox_runtime.errors import UsageError
 from nox_runtime.fallback import Steady
 from nox_runtime.flow import NativeReader, Rows, count_regional, descreen, iter_rows, split
+from nox_runtime.interruption import Interruption
 from nox_runtime.model import Model, ModelFacts, load_model
 from nox_runtime.stretch import Statistics, Stretch
 
@@ -177,9 +178,11 @@ class StarRemover:
         rows : Rows or None
             Those that are finished; in order, each once.
         """
+        interruption = Interruption()
         return iter_rows(
-            read, shape, self.runs, self.layout, stretch, stats,
+            read, shape, partial(self.runs, interruption=interruption), self.layout, stretch, stats,
             Controls() if controls is None else controls, [] if notes is None else notes, elsewhere,
+            interruption.end,
         )  # fmt: skip
 
     def iter_remove(

@@ -34,7 +34,7 @@ class StandIn(Model):
         super().__init__(Path("stand-in.onnx"), facts, None, "cpu")
         self.seen: list[tuple[int, ...]] = []
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
         self.seen.append(pictures.shape)
         assert pictures.dtype == np.float32
         assert pictures.min() >= 0

@@ -93,7 +93,7 @@ class Gated:
                 self.error = error
                 self.calls = 0
 
-            def __call__(self, pictures: np.ndarray) -> np.ndarray:
+            def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
                 self.calls += 1
                 if self.error is None:
                     assert self.gate.acquire(timeout=WAIT / 1000)

@@ -180,7 +180,7 @@ def test_a_stop_waits_for_the_workers_and_leaves_nothing(
         assert told.wait(60)
 
     class Slow(StandIn):
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
             made = super().__call__(pictures)
             if where == "tile" and len(self.seen) == 12:  # of 9 a file, the second's third
                 held()

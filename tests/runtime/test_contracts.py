@@ -560,7 +560,7 @@ from nox_runtime.model import Model
 from nox_runtime.removal import StarRemover
 
 class Cut(Model):
-    def __call__(self, pictures):
+    def __call__(self, pictures, interruption=None):
         return np.minimum(pictures, np.float32(0.5))
 
 def most():

@@ -216,7 +216,7 @@ def test_catalogue_measures_what_was_put_in(channels: int) -> None:
     truth = np.full_like(picture, 0.1)
 
     class Knows(StandIn):
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
             return np.minimum(pictures, np.float32(0.1))
 
     made = StarRemover(Knows()).remove(picture, stretch="none", catalog=True)

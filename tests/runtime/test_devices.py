@@ -153,7 +153,9 @@ class Session:
     def get_modelmeta(self) -> Any:
         return SimpleNamespace(custom_metadata_map=FACTS.to_metadata())
 
-    def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def run(
+        self, names: None, feeds: dict[str, np.ndarray], options: object = None
+    ) -> list[np.ndarray]:
         picture = feeds["picture"]
         assert picture.dtype == (np.float16 if "16" in self.kind else np.float32)
         if max(picture.shape[2:]) > self.limit:
@@ -206,7 +208,9 @@ def test_a_full_cpu_is_an_error_with_its_remedy() -> None:
 
 def test_other_failures_are_not_taken_for_a_full_memory() -> None:
     class Broken(Session):
-        def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        def run(
+            self, names: None, feeds: dict[str, np.ndarray], options: object = None
+        ) -> list[np.ndarray]:
             raise RuntimeError("CUDA failure 700: an illegal memory access")
 
     with pytest.raises(DeviceError, match="illegal memory access") as caught:
@@ -334,7 +338,7 @@ def test_a_second_pass_takes_what_the_first_left() -> None:
     class Half(StandIn):
         """Takes half of what stands out."""
 
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
             return (pictures + super().__call__(pictures)) / 2
 
     one = StarRemover(Half(), tile=128).remove(PICTURE, stretch="none")
@@ -350,7 +354,7 @@ def test_upsampling_shows_twice_the_scale_and_takes_undersampled_stars() -> None
     class Wide(StandIn):
         """Sees no star that is narrower than three pixels, like a network."""
 
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
             seen.append(pictures.shape)
             made = super().__call__(pictures)
             taken = pictures - made

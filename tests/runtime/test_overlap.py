@@ -52,6 +52,24 @@ def test_closing_stops_the_thread_and_closes_the_source() -> None:
     assert not [t for t in threading.enumerate() if t.name == "nox-ahead"]
 
 
+def test_closing_early_cuts_the_item_short_and_drops_what_it_raises() -> None:
+    cut = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        assert cut.wait(60)
+        raise ValueError("cut short")
+
+    running = ahead(items(), stopping=cut.set)
+    assert next(running) == 0
+    running.close()  # type: ignore[attr-defined]
+    assert not [t for t in threading.enumerate() if t.name == "nox-ahead"]
+
+    cut.clear()
+    assert list(ahead(iter(range(3)), stopping=cut.set)) == [0, 1, 2]
+    assert not cut.is_set()  # an end is no stop
+
+
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 def test_an_exception_comes_out_in_its_place(kind: type[BaseException]) -> None:
     def items() -> Iterator[int]:

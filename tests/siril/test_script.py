@@ -583,7 +583,7 @@ def test_a_sequence_tells_what_ran_and_each_note_once(
     class FallsBack(StandIn):
         """Loses its device at the second frame, as a graphics card whose memory is full."""
 
-        def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
             if len(calls) == 1:
                 self.device = "cpu"
                 self.notes.append("cuda ran out of memory; running on the CPU")
