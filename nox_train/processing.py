@@ -137,6 +137,16 @@ def s_curve(y: np.ndarray, contrast: float) -> np.ndarray:
     return up / (up + down)
 
 
+def coloured(picture: np.ndarray, factor: float) -> np.ndarray:
+    """Colour saturation: each pixel's distance from its grey, times `factor`.
+
+    Grey is the mean of the channels; values leave the display range and want clipping.
+    A picture of one channel stays as it is.
+    """
+    grey = picture.mean(axis=0, keepdims=True)
+    return grey + np.float32(factor) * (picture - grey)
+
+
 def sharpened(picture: np.ndarray, amount: float, radius: float) -> np.ndarray:
     """Unsharp mask: dark rings round stars, and round stars only.
 

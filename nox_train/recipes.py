@@ -15,6 +15,8 @@ from nox_train.backgrounds.canvas import log_uniform
 from nox_train.processing import Development
 
 CURVES = ("none", "mtf", "asinh", "s")
+#: Share of the scenes that are single raw frames without calibration.
+RAW = 0.015
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Recipe:
         Where shadows are clipped, in noises below the sky; 0 for not at all.
     curve : tuple of (str, float)
         A second stretch and its strength.
+    colour : float
+        Of finished ones, see `nox_train.processing.coloured`; 1 for none.
     shift : tuple of float
         See `nox_train.processing.resampled`; empty for none.
     sharpening, radius : float
@@ -97,6 +101,7 @@ class Recipe:
     most: float = 0.3
     shadows: float = 0.0
     curve: tuple[str, float] = ("none", 0.0)
+    colour: float = 1.0
     shift: tuple[float, ...] = ()
     sharpening: float = 0.0
     radius: float = 1.0
@@ -109,16 +114,18 @@ class Recipe:
         return asdict(self)
 
     def curved(self, display: np.ndarray) -> np.ndarray:
-        """Apply `curve` to a picture in the display range."""
+        """Apply `curve` and `colour` to a picture in the display range."""
         kind, strength = self.curve
         if kind == "mtf":
-            return mtf(display, strength)
+            display = mtf(display, strength)
         if kind == "asinh":
             made = processing.asinh_stretch(display, strength)
-            return made.astype(display.dtype, copy=False)
+            display = made.astype(display.dtype, copy=False)
         if kind == "s":
-            return processing.s_curve(display, strength)
-        return display
+            display = processing.s_curve(display, strength)
+        if self.colour == 1.0:
+            return display
+        return np.clip(processing.coloured(display, self.colour), 0, 1)
 
 
 def random_development(rng: np.random.Generator) -> Development:
@@ -193,8 +200,20 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
         rounds=int(rng.integers(2, 7)) if deconvolve else 0,
         reduction=float(rng.uniform(0.3, 1.0)) if rarely(0.03) else 0.0,
         jpeg=int(rng.integers(75, 97)) if rarely(0.12) else 0,
+        colour=float(rng.uniform(1.1, 2.2)) if rarely(0.3) else 1.0,
     )
+    if rarely(RAW):
+        drawn = _raw(drawn, rng, mono)
     return _sober(drawn)
+
+
+def _raw(drawn: Recipe, rng: np.random.Generator, mono: bool) -> Recipe:
+    """A single frame of a warm sensor, hot pixels by the hundred and as sharp as they are."""
+    pattern = str(rng.choice(list(sensor.BAYER_PATTERNS)))
+    return replace(
+        drawn, hot=int(log_uniform(rng, 50.0, 1500.0)), frames=1, correlation=0.0,
+        bayer="" if mono else pattern, shift=(), rounds=0,
+    )  # fmt: skip
 
 
 def _sober(drawn: Recipe) -> Recipe:

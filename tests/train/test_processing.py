@@ -102,6 +102,13 @@ def test_reduced_stars_are_smaller_and_the_rest_is_left() -> None:
     np.testing.assert_allclose(made[0, :5], _star()[0, :5], atol=1e-6)
 
 
+def test_colour_moves_pixels_away_from_their_grey_and_leaves_greys_alone() -> None:
+    grey, red = np.full(3, 0.4), np.array([0.6, 0.3, 0.3])
+    made = processing.coloured(np.stack([grey, red], axis=-1)[:, None], 1.5)[:, 0]
+    np.testing.assert_allclose(made, np.stack([grey, [0.7, 0.25, 0.25]], axis=-1), atol=1e-6)
+    np.testing.assert_array_equal(processing.coloured(_star(), 1.5), _star())
+
+
 def test_jpeg_is_lossy_but_close() -> None:
     rng = np.random.default_rng(1)
     picture = rng.uniform(0.3, 0.6, (3, 32, 48)).astype(np.float32)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from nox_runtime import stretch
 from nox_train import backgrounds, processing, psf, scenes, sensor, stars
 from nox_train.processing import Development
-from nox_train.recipes import Recipe, random_development, random_recipe
+from nox_train.recipes import RAW, Recipe, random_development, random_recipe
 from nox_train.scenes import compose, enlarged, render, shrunk
 
 
@@ -177,6 +177,7 @@ def test_stars_keep_to_their_share_of_the_scene(field: stars.Field) -> None:
         {"response": 0.01, "banding": 0.3}, {"sharpening": 1.5}, {"rounds": 5},
         {"reduction": 1.0}, {"jpeg": 85}, {"shift": (0.5, 0.5)}, {"knee": 0.5},
         {"shadows": 2.0}, {"curve": ("s", 1.5)}, {"curve": ("asinh", 6.0)}, {"correlation": 0.7},
+        {"colour": 1.8},
     ],
     ids=lambda c: "-".join(c),
 )  # fmt: skip
@@ -260,16 +261,18 @@ def test_a_scene_smaller_than_its_background_is_cut_at_random(field: stars.Field
 def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
     rng = np.random.default_rng(8)
     drawn = [random_recipe(rng) for _ in range(4000)]
-    for share, chosen in {
-        0.3: lambda r: r.linear,
-        0.1: lambda r: bool(r.bayer),
-        0.03: lambda r: r.frames > 1,
-        0.4: lambda r: r.shadows > 0,
-        0.5: lambda r: r.curve[0] == "none",
-        0.2: lambda r: r.sharpening > 0,
-        0.05: lambda r: r.rounds > 0,
-        0.12: lambda r: r.jpeg > 0,
-    }.items():
+    for share, chosen in (
+        (0.3, lambda r: r.linear),
+        (0.1 + 0.9 * RAW, lambda r: bool(r.bayer)),
+        (0.03, lambda r: r.frames > 1),
+        (0.4, lambda r: r.shadows > 0),
+        (0.5, lambda r: r.curve[0] == "none"),
+        (0.2, lambda r: r.sharpening > 0),
+        (0.05, lambda r: r.rounds > 0),
+        (0.12, lambda r: r.jpeg > 0),
+        (0.3, lambda r: r.colour > 1),
+        (RAW, lambda r: r.hot > 40),
+    ):
         slack = 4 * np.sqrt(share / len(drawn))
         assert np.mean([chosen(r) for r in drawn]) == pytest.approx(share, abs=slack)
     # What is stored was done: parts that exclude each other are not both in a recipe.
