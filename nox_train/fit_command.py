@@ -11,8 +11,8 @@ from nox_train.presets import FINETUNE, PRESETS, with_budget
 
 _NETWORK = ("head", "widths", "unshuffle", "channels")
 _LOSS = (
-    "star_weight", "star_knee", "star_quantile", "grain_power", "grain", "gradient",
-    "multi_scale", "adversarial", "perceptual", "adversary",
+    "star_weight", "star_knee", "star_quantile", "bright_quantile", "grain_power", "grain",
+    "gradient", "multi_scale", "adversarial", "perceptual", "adversary",
 )  # fmt: skip
 _LOOP = ("rate", "batch", "size", "sizes", "seed", "workers", "reuse", "precision")
 
@@ -149,6 +149,10 @@ def _loss_arguments(parser: argparse.ArgumentParser) -> None:
     loss.add_argument(
         "--star-quantile", type=float, metavar="Q",
         help="of the grounds possible under a faint star: below 0.5 rather too dark",
+    )  # fmt: skip
+    loss.add_argument(
+        "--bright-quantile", type=float, metavar="Q",
+        help="of those under a bright star: above 0.5 rather too light, with fewer pits",
     )  # fmt: skip
     loss.add_argument(
         "--grain", type=float, metavar="W", help="of how smooth or rough what is filled in is"

@@ -123,11 +123,7 @@ def regression(
         weight = weight * scene_weights(target, plan)
     shown = answer(picture, target, made, raw)
     error = shown - target
-    # Not of wings fainter than the grain, which in dense fields are the whole ground, nor of
-    # bright stars, whose ground is so uncertain that it would come out as a pit.
-    grain = ops.maximum(_STAR, steps(target))
-    faint = ops.logical_and(light > grain, light < _FAINT * grain)
-    tilt = (1.0 - 2.0 * plan.star_quantile) * ops.cast(faint, error.dtype)
+    tilt = _tilt(light, steps(target), plan)
     loss = ops.mean(weight * tilted(_size(error, plan.kind), error, tilt))
     if plan.gradient:
         dy, dx = (_size(d, plan.kind) for d in _differences(error))
@@ -138,6 +134,21 @@ def regression(
     if plan.grain:
         loss = loss + plan.grain * grain_distance(shown, target, light)
     return loss
+
+
+def _tilt(light: KerasTensor, step: KerasTensor, plan: LossPlan) -> KerasTensor:
+    """The tilt of each pixel's error, by its light and the scene's `steps`; see `tilted`.
+
+    0 in wings fainter than the grain, which in dense fields are the whole ground.  The ground
+    under bright stars is so uncertain that it would come out as a pit by the quantile
+    that faint ones need; they have their own.
+    """
+    grain = ops.maximum(_STAR, step)
+    bright = light >= _FAINT * grain
+    faint = ops.logical_and(light > grain, ops.logical_not(bright))
+    return (1.0 - 2.0 * plan.star_quantile) * ops.cast(faint, light.dtype) + (
+        1.0 - 2.0 * plan.bright_quantile
+    ) * ops.cast(bright, light.dtype)
 
 
 def _coarse(error: KerasTensor, weight: KerasTensor, tilt: KerasTensor, kind: str) -> KerasTensor:

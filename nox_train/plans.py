@@ -132,6 +132,8 @@ class LossPlan:
         Quantile of the possible grounds under a faint star that the answer goes to, above 0
         and below 1: 0.5 the median, below it darker grounds, and rather none of the star's
         light.  See `nox_train.losses.tilted`.
+    bright_quantile : float
+        The same under bright stars: above 0.5 lighter grounds, and fewer dark pits.
     grain : float
         Weight of `nox_train.losses.grain_distance`: what is filled in is to be as grainy
         as the target.
@@ -152,6 +154,7 @@ class LossPlan:
     star_knee: float = 0.0
     grain_power: float = 0.0
     star_quantile: float = 0.5
+    bright_quantile: float = 0.5
     grain: float = 0.0
     gradient: float = 0.5
     multi_scale: float = 0.0
@@ -166,10 +169,9 @@ class LossPlan:
         for name in (*weights, "adversarial", "perceptual"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        if not 0 < self.star_quantile < 1:
-            raise ValueError(
-                f"star_quantile is {self.star_quantile}; it must be above 0 and below 1"
-            )
+        for name in ("star_quantile", "bright_quantile"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and below 1")
 
     @property
     def judged(self) -> bool:

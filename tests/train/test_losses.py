@@ -162,23 +162,29 @@ def test_the_quantile_is_of_stars_alone() -> None:
         assert float(losses.regression(picture, target, made, made, plan)) == pytest.approx(0.01)
 
 
-def test_the_quantile_is_of_faint_stars_but_not_of_wings_below_the_grain() -> None:
+@pytest.mark.parametrize(
+    ("which", "wanted"), [("star_quantile", (1.0, 1.6, 1.0)), ("bright_quantile", (1.0, 1.0, 1.6))]
+)
+def test_each_quantile_is_of_its_stars_and_none_of_wings_below_the_grain(
+    which: str, wanted: tuple[float, ...]
+) -> None:
     target = _grainy(0.03, 1)
-    for light, wanted in ((0.02, 1.0), (0.2, 1.6), (0.5, 1.0)):
+    for light, share in zip((0.02, 0.2, 0.5), wanted, strict=True):
         costs = [
             float(losses.regression(
                 target + light, target, target + 0.01, target + 0.01,
-                LossPlan(star_weight=0, gradient=0, star_quantile=quantile),
+                LossPlan(star_weight=0, gradient=0, **{which: quantile}),
             ))
             for quantile in (0.2, 0.5)
         ]  # fmt: skip
-        assert costs[0] / costs[1] == pytest.approx(wanted, rel=1e-3)
+        assert costs[0] / costs[1] == pytest.approx(share, rel=1e-3)
 
 
+@pytest.mark.parametrize("which", ["star_quantile", "bright_quantile"])
 @pytest.mark.parametrize("quantile", [0.0, 1.0, float("nan")])
-def test_a_quantile_lies_between_0_and_1(quantile: float) -> None:
-    with pytest.raises(ValueError, match="star_quantile"):
-        LossPlan(star_quantile=quantile)
+def test_a_quantile_lies_between_0_and_1(which: str, quantile: float) -> None:
+    with pytest.raises(ValueError, match=which):
+        LossPlan(**{which: quantile})
 
 
 def _grainy(scale: float, seed: int) -> np.ndarray:
