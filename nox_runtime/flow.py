@@ -134,6 +134,7 @@ def iter_rows(
     notes: list[str],
     elsewhere: Elsewhere | None = None,
     stopping: Callable[[], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[Step, Rows | None]]:
     """Remove stars row by row; stop iterating to cancel.
 
@@ -162,7 +163,7 @@ def iter_rows(
     if elsewhere is None:
         # The model works on the next tiles while the rows of the last are split and
         # written; all that a row of tiles finishes can wait, so that the model need not.
-        steps = ahead(steps, layout.tile // part_rows(shape[0], width) + 1, stopping)
+        steps = ahead(steps, layout.tile // part_rows(shape[0], width) + 1, stopping, cancelled)
     for step in steps:
         if step.residual is None:
             yield step, None

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from nox_runtime.errors import StoppedError
+
 T = TypeVar("T")
 
 #: Seconds after which a waiting thread looks whether it is still wanted; signals and
@@ -15,7 +17,10 @@ _LOOK = 0.2
 
 
 def ahead(
-    items: Iterator[T], depth: int = 1, stopping: Callable[[], None] | None = None
+    items: Iterator[T],
+    depth: int = 1,
+    stopping: Callable[[], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Iterator[T]:
     """The same items, made in another thread while the last one is being used.
 
@@ -30,6 +35,13 @@ def ahead(
     stopping : callable, optional
         Called when this generator is closed before its end, to cut short the item that
         the thread is at; what `items` then raises is dropped.
+    cancelled : callable, optional
+        Looked at while there is nothing to hand on.
+
+    Raises
+    ------
+    StoppedError
+        `cancelled` said so.
     """
     waiting: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(depth)
     stop = threading.Event()
@@ -64,6 +76,8 @@ def ahead(
             try:
                 kind, item = waiting.get(timeout=_LOOK)
             except queue.Empty:
+                if cancelled is not None and cancelled():
+                    raise StoppedError("stopped") from None
                 continue
             over = kind != "item"
             if kind == "end":

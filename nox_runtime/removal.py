@@ -152,6 +152,7 @@ class StarRemover:
         controls: Controls | None = None,
         notes: list[str] | None = None,
         elsewhere: Elsewhere | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[tuple[Step, Rows | None]]:
         """Remove stars row by row, for pictures too large to hold; stop to cancel.
 
@@ -170,6 +171,9 @@ class StarRemover:
             What the user should know is added to it.
         elsewhere : callable, optional
             Does the tiles instead of this process; see `nox_runtime.engine.Elsewhere`.
+        cancelled : callable, optional
+            Asked five times a second while a tile is waited for that is computed here; once
+            true, the tile is given up.
 
         Yields
         ------
@@ -177,12 +181,17 @@ class StarRemover:
             Progress, a tile at a time.
         rows : Rows or None
             Those that are finished; in order, each once.
+
+        Raises
+        ------
+        StoppedError
+            `cancelled` said so.
         """
         interruption = Interruption()
         return iter_rows(
             read, shape, partial(self.runs, interruption=interruption), self.layout, stretch, stats,
             Controls() if controls is None else controls, [] if notes is None else notes, elsewhere,
-            interruption.end,
+            interruption.end, cancelled,
         )  # fmt: skip
 
     def iter_remove(
@@ -198,8 +207,12 @@ class StarRemover:
         region: Sequence[int] | None = None,
         catalog: bool = False,
         wcs: Any = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[tuple[Step, Removal | None]]:
-        """As `remove`, yielding progress, a tile at a time; the last item has the result."""
+        """As `remove`, yielding progress, a tile at a time; the last item has the result.
+
+        Stop iterating to cancel, or from another thread by `cancelled`; see `iter_rows`.
+        """
         began = time.monotonic()
         header, image = getattr(image, "header", None), _values(image)
         picture, restore = _as_planes(image)
@@ -222,7 +235,8 @@ class StarRemover:
             return picture[:, y0:y1, x0:x1]
 
         step = Step(0, 1)
-        for step, rows in self.iter_rows(read, shape, used, stats, controls, notes):
+        steps = self.iter_rows(read, shape, used, stats, controls, notes, cancelled=cancelled)
+        for step, rows in steps:
             if rows is not None:
                 y = slice(rows.start, rows.start + rows.starless.shape[1])
                 starless[:, y], stars[:, y] = rows.starless, rows.stars

@@ -437,9 +437,10 @@ def run_picture(
 ) -> Result:  # fmt: skip
     """Remove the stars from one picture, and write what is finished while the rest is computed.
 
-    Stops between tiles when `stop` is set.
+    Stops in the middle of a tile when `stop` is set.
     """
     from nox_runtime.controls import checked
+    from nox_runtime.errors import StoppedError
     from nox_runtime.overlap import ahead
     from nox_runtime.stretch import choose, statistics
 
@@ -461,19 +462,24 @@ def run_picture(
     def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         return planes[:, y0:y1, x0:x1]
 
-    steps = remover.iter_rows(read, planes.shape, used, stats, controls, notes)
+    steps = remover.iter_rows(
+        read, planes.shape, used, stats, controls, notes, cancelled=stop.is_set
+    )
     changed, done = 0, 0
-    with contextlib.closing(ahead(steps)) as parts:
-        for step, rows in parts:
-            if stop.is_set():
-                raise Cancelled
-            if rows is not None:
-                starless[:, rows.start : rows.start + rows.starless.shape[1]] = rows.starless
-                changed += int(np.count_nonzero(rows.residual.any(axis=0)))
-                outputs.put(rows)
-            if step.done > done:
-                done = step.done
-                progress(done / step.total)
+    try:
+        with contextlib.closing(ahead(steps)) as parts:
+            for step, rows in parts:
+                if stop.is_set():
+                    raise Cancelled
+                if rows is not None:
+                    starless[:, rows.start : rows.start + rows.starless.shape[1]] = rows.starless
+                    changed += int(np.count_nonzero(rows.residual.any(axis=0)))
+                    outputs.put(rows)
+                if step.done > done:
+                    done = step.done
+                    progress(done / step.total)
+    except StoppedError:
+        raise Cancelled from None
     result.starless = picture.upright(starless.reshape(values.shape))
     result.device, result.changed = remover.model.device, changed / planes[0].size
     result.notes = (*remover.model.notes, *notes)

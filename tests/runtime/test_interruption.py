@@ -78,3 +78,28 @@ def test_closing_a_removal_ends_its_run_and_no_other(model: Model) -> None:
         assert tiles.count(False) <= 1
         assert len(tiles) < remover.tiles(2000, 3000)
     np.testing.assert_array_equal(remover.remove(picture, stretch="none").starless, alone)
+
+
+def test_cancelling_from_another_thread_gives_the_tile_in_work_up(model: Model) -> None:
+    remover = StarRemover(model, tile=2048)
+    large = np.zeros((3, 2048, 2048), np.float32)
+    began, asked = threading.Event(), threading.Event()
+    honest = Model.__call__
+    ends: list[str] = []
+
+    def noted(self: Model, pictures: np.ndarray, interruption: Interruption) -> np.ndarray:
+        began.set()
+        try:
+            return honest(self, pictures, interruption)
+        except StoppedError:
+            ends.append("given up")
+            raise
+
+    canceller = threading.Thread(target=lambda: began.wait(60) and asked.set())
+    canceller.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Model, "__call__", noted)
+        with pytest.raises(StoppedError, match="stopped"):
+            list(remover.iter_remove(large, stretch="none", cancelled=asked.is_set))
+    canceller.join()
+    assert ends == ["given up"]

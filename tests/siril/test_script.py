@@ -196,6 +196,25 @@ def test_a_stop_leaves_no_file(session: Session) -> None:
     assert not list(session.siril.folder.glob("*m42*"))
 
 
+def test_a_stop_within_a_tile_is_told_as_one_between_them(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nox_runtime.errors import StoppedError
+    from nox_runtime.removal import StarRemover
+
+    def iter_rows(*_: Any, cancelled: Any, **__: Any) -> Any:
+        session.stop.set()
+        assert cancelled()
+        raise StoppedError("stopped")
+        yield
+
+    before = session.siril.values
+    monkeypatch.setattr(StarRemover, "iter_rows", iter_rows)
+    assert session.command() == "nox: stopped; the image is as it was"
+    assert session.siril.values is before
+    assert not list(session.siril.folder.glob("*m42*"))
+
+
 def test_a_folder_that_cannot_be_written_is_named(session: Session) -> None:
     (session.siril.folder / "starmask_m42.fit").mkdir()
     before = session.siril.values

@@ -155,9 +155,7 @@ class Form(QWidget):
         self.tile.setRange(256, 8192)
         self.tile.setSingleStep(256)
         self.tile.setSuffix(" px")
-        self.tile.setToolTip(
-            "Smaller tiles need less memory and cancel sooner; the result is the same"
-        )
+        self.tile.setToolTip("Smaller tiles need less memory; the result is the same")
         self.turned_over = QCheckBox("First row at the bottom (FITS)")
         self.turned_over.setToolTip("Turns the view over; the data stay as they are")
         self.defaults = QPushButton("Restore defaults")

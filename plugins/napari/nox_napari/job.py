@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,8 +159,10 @@ class Engine:
         return max(1, int(np.ceil(np.sqrt((y1 - y0) * (x1 - x0) / room))))
 
 
-def run(request: Request, engine: Engine) -> Iterator[Progress | Outcome]:
-    """Do a job; stop iterating to cancel.
+def run(
+    request: Request, engine: Engine, cancelled: Callable[[], bool] | None = None
+) -> Iterator[Progress | Outcome]:
+    """Do a job; stop iterating to cancel, or say so by `cancelled` in the middle of a tile.
 
     Yields
     ------
@@ -172,7 +174,7 @@ def run(request: Request, engine: Engine) -> Iterator[Progress | Outcome]:
     Raises
     ------
     NoxError
-        One line for the user.
+        One line for the user; StoppedError where it was `cancelled`.
     """
     while not engine.lock.acquire(timeout=0.05):
         yield Progress(0, 0, text="Waiting for the cancelled run to let go ...")
@@ -180,9 +182,9 @@ def run(request: Request, engine: Engine) -> Iterator[Progress | Outcome]:
         yield Progress(0, 0, text="Loading the model ...")
         remover = engine.remover(request.settings)
         if request.window is not None:
-            yield from _preview(request, engine, remover)
+            yield from _preview(request, engine, remover, cancelled)
         else:
-            yield from _full(request, engine, remover)
+            yield from _full(request, engine, remover, cancelled)
     except DeviceError:
         engine.models.clear()  # a lost device does not come back in its old session
         raise
@@ -210,7 +212,9 @@ class _Clock:
         return (total - done) / self.pace if self.pace else None
 
 
-def _full(request: Request, engine: Engine, remover: StarRemover) -> Iterator[Progress | Outcome]:
+def _full(
+    request: Request, engine: Engine, remover: StarRemover, cancelled: Callable[[], bool] | None
+) -> Iterator[Progress | Outcome]:
     picture, settings = request.picture, request.settings
     each = remover.tiles(picture.height, picture.width)
     began, clock, removals = time.monotonic(), _Clock(), []
@@ -224,7 +228,7 @@ def _full(request: Request, engine: Engine, remover: StarRemover) -> Iterator[Pr
         steps = remover.iter_remove(
             pixels, stretch=used, strength=settings.strength, protect=protect,
             max_size=settings.max_size, catalog="points" in settings.outputs,
-            wcs=_sky(picture.metadata.get("wcs")),
+            wcs=_sky(picture.metadata.get("wcs")), cancelled=cancelled,
         )  # fmt: skip
         for step, removal in steps:
             done, total = k * each + step.done, len(request.planes) * each
@@ -247,7 +251,7 @@ def _sky(known: Any) -> WCS | None:
 
 
 def _preview(
-    request: Request, engine: Engine, remover: StarRemover
+    request: Request, engine: Engine, remover: StarRemover, cancelled: Callable[[], bool] | None
 ) -> Iterator[Progress | Outcome]:
     """Only what is in view, with the surroundings that the model needs."""
     assert request.window is not None
@@ -271,6 +275,7 @@ def _preview(
     steps = remover.iter_remove(
         pixels if picture.rgb else pixels[0], stretch=used, strength=settings.strength,
         protect=protect, max_size=settings.max_size and settings.max_size / step, region=region,
+        cancelled=cancelled,
     )  # fmt: skip
     for at, removal in steps:
         if removal is None:

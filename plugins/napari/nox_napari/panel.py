@@ -245,7 +245,7 @@ class StarRemovalPanel(QWidget):
         )  # fmt: skip
 
     def cancel(self) -> None:
-        """Stop; the tile that is being worked on ends by itself, and its result is dropped."""
+        """Stop; the tile that is being worked on is given up by its own thread."""
         if self._job is not None and not self._job.placing:
             self._job.stopped.set()
             self._job = None

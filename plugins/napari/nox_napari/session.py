@@ -109,7 +109,7 @@ def work(
     """
     last = Progress(0, 0)
     try:
-        with closing(run(request, engine)) as steps:  # type: ignore[type-var]
+        with closing(run(request, engine, cancelled)) as steps:  # type: ignore[type-var]
             for item in steps:
                 if cancelled():
                     return
