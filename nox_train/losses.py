@@ -80,12 +80,12 @@ def steps(target: KerasTensor) -> KerasTensor:
     return ops.reshape(0.5 * both, (-1, 1, 1, 1))
 
 
-def scene_weights(target: KerasTensor, plan: LossPlan) -> KerasTensor:
+def scene_weights(step: KerasTensor, plan: LossPlan) -> KerasTensor:
     """Weights of scenes, (batch, 1, 1, 1): what is left of a star shows in fine grain.
 
-    ``(0.02 / (step + 0.005)) ** grain_power`` with the scene's `steps`.
+    ``(0.02 / (step + 0.005)) ** grain_power`` with the scenes' `steps`.
     """
-    return (_USUAL_STEP / (steps(target) + _LEAST_STEP)) ** plan.grain_power
+    return (_USUAL_STEP / (step + _LEAST_STEP)) ** plan.grain_power
 
 
 def regression(
@@ -118,12 +118,12 @@ def regression(
     plan = plan or LossPlan()
     light = ops.max(ops.abs(picture - target), axis=-1, keepdims=True)
     taken = ops.max(ops.abs(picture - ops.stop_gradient(made)), axis=-1, keepdims=True)
-    weight = star_weights(ops.maximum(light, taken), plan)
+    weight, step = star_weights(ops.maximum(light, taken), plan), steps(target)
     if plan.grain_power:
-        weight = weight * scene_weights(target, plan)
+        weight = weight * scene_weights(step, plan)
     shown = answer(picture, target, made, raw)
     error = shown - target
-    tilt = _tilt(light, steps(target), plan)
+    tilt = _tilt(light, step, plan)
     loss = ops.mean(weight * tilted(_size(error, plan.kind), error, tilt))
     if plan.gradient:
         dy, dx = (_size(d, plan.kind) for d in _differences(error))
