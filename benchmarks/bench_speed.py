@@ -44,7 +44,7 @@ picture = fits.getdata(sys.argv[1])
 steps = StarRemover().iter_remove(picture)
 next(steps)
 first = time.monotonic() - began
-steps.close()  # waits for the tile that the network is at
+steps.close()  # ends the tile that the network is at
 print(first, time.monotonic() - began)
 """
 

@@ -15,7 +15,7 @@ DeviceError
 MemoryFullError
     A device has no memory left for a tile of this size.
 StoppedError
-    Work was ended from another thread; never reaches a user.
+    Work was ended from another thread, as it was asked to be.
 UsageError
     The arguments do not fit together; also a ValueError (exit code 2).
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,22 +165,23 @@ def iter_rows(
         # The model works on the next tiles while the rows of the last are split and
         # written; all that a row of tiles finishes can wait, so that the model need not.
         steps = ahead(steps, layout.tile // part_rows(shape[0], width) + 1, stopping, cancelled)
-    for step in steps:
-        if step.residual is None:
-            yield step, None
-            continue
-        residual = step.residual
-        picture = read(step.start, step.start + residual.shape[1], 0, width)
-        if picture.dtype.kind == "f":
-            residual[~np.isfinite(picture)] = 0
-        if vetoes is None:
-            yield step, finished(step.start, residual, picture)
-            continue
-        ready = vetoes.push(step.start, residual, picture)
-        if not ready:
-            yield step, None
-        for block in ready:
-            yield step, finished(*block)
+    with closing(steps):  # type: ignore[type-var]  # whatever happens: threads read the picture
+        for step in steps:
+            if step.residual is None:
+                yield step, None
+                continue
+            residual = step.residual
+            picture = read(step.start, step.start + residual.shape[1], 0, width)
+            if picture.dtype.kind == "f":
+                residual[~np.isfinite(picture)] = 0
+            if vetoes is None:
+                yield step, finished(step.start, residual, picture)
+                continue
+            ready = vetoes.push(step.start, residual, picture)
+            if not ready:
+                yield step, None
+            for block in ready:
+                yield step, finished(*block)
     if vetoes is not None:
         notes.append(f"{vetoes.kept} objects stay for their size, shape or name")
 

@@ -19,8 +19,14 @@ class _Options(Protocol):
 class Interruption:
     """Belongs to one removal: its runs of a model, on any thread, end when it is told.
 
-    ONNX Runtime looks at ``RunOptions.terminate`` before each layer, so that a run ends
-    after a layer instead of after a tile.
+    ONNX Runtime looks at ``RunOptions.terminate`` before each layer, so that on the CPU a run
+    ends after a layer instead of after a tile.  Devices that are given the whole network at
+    once finish the tile.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether it was told to end.
     """
 
     def __init__(self) -> None:
@@ -38,6 +44,10 @@ class Interruption:
     @contextlib.contextmanager
     def over(self, options: _Options) -> Iterator[None]:
         """Watch over a run that was given these options.
+
+        Parameters
+        ----------
+        options : onnxruntime.RunOptions
 
         Raises
         ------

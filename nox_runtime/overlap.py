@@ -36,7 +36,7 @@ def ahead(
         Called when this generator is closed before its end, to cut short the item that
         the thread is at; what `items` then raises is dropped.
     cancelled : callable, optional
-        Looked at while there is nothing to hand on.
+        Looked at before each item, and five times a second while one is waited for.
 
     Raises
     ------
@@ -76,15 +76,20 @@ def ahead(
             try:
                 kind, item = waiting.get(timeout=_LOOK)
             except queue.Empty:
-                if cancelled is not None and cancelled():
-                    raise StoppedError("stopped") from None
+                kind = ""
+            if cancelled is not None and cancelled() and kind not in ("end", "error"):
+                raise StoppedError("stopped")
+            if not kind:
                 continue
             over = kind != "item"
             if kind == "end":
                 return
             if kind == "error":
                 assert isinstance(item, BaseException)
-                raise item
+                try:
+                    raise item
+                finally:  # it knows this frame, and would keep itself and all that it knows
+                    del item
             yield item  # type: ignore[misc]
             del item
     finally:

@@ -172,8 +172,8 @@ class StarRemover:
         elsewhere : callable, optional
             Does the tiles instead of this process; see `nox_runtime.engine.Elsewhere`.
         cancelled : callable, optional
-            Asked five times a second while a tile is waited for that is computed here; once
-            true, the tile is given up.
+            Asked before each step, and five times a second while a tile is waited for; once
+            true, the tile is given up.  Not asked with `elsewhere`.
 
         Yields
         ------
@@ -212,6 +212,7 @@ class StarRemover:
         """As `remove`, yielding progress, a tile at a time; the last item has the result.
 
         Stop iterating to cancel, or from another thread by `cancelled`; see `iter_rows`.
+        Of a dask array nothing is computed here that could be cancelled.
         """
         began = time.monotonic()
         header, image = getattr(image, "header", None), _values(image)

@@ -204,7 +204,7 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
     )
     if rarely(RAW):
         drawn = _raw(drawn, rng, mono)
-    return _sober(drawn)
+    return _sober(drawn, mono)
 
 
 def _raw(drawn: Recipe, rng: np.random.Generator, mono: bool) -> Recipe:
@@ -216,7 +216,7 @@ def _raw(drawn: Recipe, rng: np.random.Generator, mono: bool) -> Recipe:
     )  # fmt: skip
 
 
-def _sober(drawn: Recipe) -> Recipe:
+def _sober(drawn: Recipe, mono: bool) -> Recipe:
     """Without what `nox_train.scenes` does not do together, so that what is stored was done."""
     if drawn.frames > 1:
         drawn = replace(drawn, bayer="")
@@ -224,4 +224,6 @@ def _sober(drawn: Recipe) -> Recipe:
         drawn = replace(drawn, bloom=False, correlation=0.0)
     if drawn.frames > 1 or drawn.bloom:
         drawn = replace(drawn, knee=1.0)
+    if drawn.linear or mono:
+        drawn = replace(drawn, colour=1.0)
     return drawn

@@ -995,7 +995,7 @@ THEMES = (
 VIEWS = ("Before", "After", "Stars")
 #: Pixels that a preview has at most.
 PREVIEW = 8_000_000
-#: A smaller tile than the command's: Cancel is answered after the current one.
+#: A smaller tile than the command's, so that the progress bar moves more often.
 WINDOW_TILE = 1024
 
 

@@ -24,7 +24,8 @@ from nox_napari.session import (
     size_in_words,
     work,
 )
-from nox_runtime.errors import DeviceError, UsageError
+from nox_runtime.errors import DeviceError, StoppedError, UsageError
+from nox_runtime.removal import StarRemover
 
 ALL = ("starless", "stars", "mask", "points")
 
@@ -310,6 +311,28 @@ def test_cancelling_between_tiles_lets_the_device_go(make_sky: Callable[..., Any
     assert not some.lock.locked()
     # Of 108: two were taken, and each of two threads may have one waiting and one in hand.
     assert len(model.seen) <= 6
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_a_cancel_reaches_the_tile_in_work_and_ends_in_silence(
+    make_sky: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, preview: bool
+) -> None:
+    asked = threading.Event()
+
+    def iter_remove(*_: Any, cancelled: Callable[[], bool], **__: Any) -> Any:
+        asked.set()
+        assert cancelled()
+        raise StoppedError("stopped")
+        yield
+
+    monkeypatch.setattr(StarRemover, "iter_remove", iter_remove)
+    viewer = ViewerModel()
+    layer = viewer.add_image(make_sky("u2", (300, 400)), rgb=True)
+    window = (0, 200, 0, 200) if preview else None
+    request = Request(picture_of(layer), Settings(tile=128), window=window)
+    seen = list(work(request, engine(), asked.is_set))
+    assert asked.is_set()
+    assert all(isinstance(item, Progress) for item in seen)
 
 
 def test_work_ends_in_layers_a_failure_or_silence(make_sky: Callable[..., Any], gated: Any) -> None:

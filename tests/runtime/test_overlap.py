@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
+from nox_runtime.errors import StoppedError
 from nox_runtime.overlap import ahead
 
 
@@ -68,6 +71,44 @@ def test_closing_early_cuts_the_item_short_and_drops_what_it_raises() -> None:
     cut.clear()
     assert list(ahead(iter(range(3)), stopping=cut.set)) == [0, 1, 2]
     assert not cut.is_set()  # an end is no stop
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_cancelling_ends_it_while_items_wait_and_while_they_are_waited_for(slow: bool) -> None:
+    asked, cut = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        if slow:
+            assert cut.wait(60)
+        yield from range(1, 1000)
+
+    running = ahead(items(), stopping=cut.set, cancelled=asked.is_set)
+    assert next(running) == 0
+    asked.set()
+    with pytest.raises(StoppedError):
+        next(running)
+    assert cut.is_set()
+
+
+def test_an_exception_does_not_keep_what_its_frames_hold() -> None:
+    class Large:
+        pass
+
+    def items() -> Iterator[int]:
+        large = Large()
+        held.append(weakref.ref(large))
+        yield 1
+        raise ValueError("here")
+
+    held: list[weakref.ref] = []
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="here"):
+            list(ahead(items()))
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])

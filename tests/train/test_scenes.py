@@ -270,7 +270,7 @@ def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
         (0.2, lambda r: r.sharpening > 0),
         (0.05, lambda r: r.rounds > 0),
         (0.12, lambda r: r.jpeg > 0),
-        (0.3, lambda r: r.colour > 1),
+        (0.3 * 0.7, lambda r: r.colour > 1),
         (RAW, lambda r: r.hot > 40),
     ):
         slack = 4 * np.sqrt(share / len(drawn))
