@@ -995,8 +995,8 @@ THEMES = (
 VIEWS = ("Before", "After", "Stars")
 #: Pixels that a preview has at most.
 PREVIEW = 8_000_000
-#: A smaller tile than the command's, so that the progress bar moves more often.
-WINDOW_TILE = 1024
+#: A smaller tile than the command's, so that the progress bar moves every other second.
+WINDOW_TILE = 1536
 
 
 def import_qt() -> SimpleNamespace:
