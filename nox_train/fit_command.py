@@ -152,7 +152,7 @@ def _loss_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     loss.add_argument(
         "--bright-quantile", type=float, metavar="Q",
-        help="of those under a bright star: above 0.5 rather too light, with fewer pits",
+        help="of those under a bright star: above 0.5 rather too light",
     )  # fmt: skip
     loss.add_argument(
         "--grain", type=float, metavar="W", help="of how smooth or rough what is filled in is"

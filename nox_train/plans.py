@@ -133,7 +133,7 @@ class LossPlan:
         and below 1: 0.5 the median, below it darker grounds, and rather none of the star's
         light.  See `nox_train.losses.tilted`.
     bright_quantile : float
-        The same under bright stars: above 0.5 lighter grounds, and fewer dark pits.
+        The same under bright stars: above 0.5 lighter grounds.
     grain : float
         Weight of `nox_train.losses.grain_distance`: what is filled in is to be as grainy
         as the target.
