@@ -424,7 +424,9 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, name: str) -> None:
         # Started in the background, a process inherits an ignored SIGINT.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-        f"def stopped(self, x):\n    signal.raise_signal(signal.{name})\n    return call(self, x)\n"
+        "def stopped(self, *given):\n"
+        f"    signal.raise_signal(signal.{name})\n"
+        "    return call(self, *given)\n"
         "Model.__call__ = stopped\n"
         f"sys.exit(cli.main(['run', {str(path)!r}]))"
     )
