@@ -467,10 +467,8 @@ def run_picture(
     )
     changed, done = 0, 0
     try:
-        with contextlib.closing(ahead(steps)) as parts:
+        with contextlib.closing(ahead(steps, cancelled=stop.is_set)) as parts:
             for step, rows in parts:
-                if stop.is_set():
-                    raise Cancelled
                 if rows is not None:
                     starless[:, rows.start : rows.start + rows.starless.shape[1]] = rows.starless
                     changed += int(np.count_nonzero(rows.residual.any(axis=0)))

@@ -20,6 +20,23 @@ def model() -> Model:
     return load_model(device="cpu", threads=1)
 
 
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Whether a run of a model has begun, and how many were given up."""
+    seen, honest = SimpleNamespace(begun=threading.Event(), given_up=0), Model.__call__
+
+    def noted(self: Model, pictures: np.ndarray, interruption: Interruption) -> np.ndarray:
+        seen.begun.set()
+        try:
+            return honest(self, pictures, interruption)
+        except StoppedError:
+            seen.given_up += 1
+            raise
+
+    monkeypatch.setattr(Model, "__call__", noted)
+    return seen
+
+
 def test_an_end_reaches_what_runs_and_what_comes_later_but_not_what_is_over() -> None:
     interruption = Interruption()
     over, running, later = (SimpleNamespace(terminate=False) for _ in range(3))
@@ -55,56 +72,33 @@ def test_a_run_ends_in_its_middle_and_the_model_can_be_used_again(model: Model) 
     assert model(small).shape == small.shape
 
 
-def test_closing_a_removal_ends_its_run_and_no_other(model: Model) -> None:
+def test_closing_a_removal_ends_its_run_and_no_other(model: Model, runs: SimpleNamespace) -> None:
     remover = StarRemover(model, tile=1024)
     large = np.zeros((3, 2000, 3000), np.float32)
     picture = starry(1000, 1020).astype("f4")
     alone = remover.remove(picture, stretch="none").starless
-    stopped: list[int] = []
     other: list[np.ndarray] = []
-    honest = Model.__call__
-
-    def noted(self: Model, pictures: np.ndarray, interruption: Interruption) -> np.ndarray:
-        try:
-            return honest(self, pictures, interruption)
-        except StoppedError:
-            stopped.append(pictures.shape[1])
-            raise
-
     meanwhile = threading.Thread(
         target=lambda: other.append(remover.remove(picture, stretch="none").starless)
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Model, "__call__", noted)
-        steps = remover.iter_remove(large, stretch="none")
-        next(steps)
-        meanwhile.start()
-        steps.close()  # the model is at the next tile, or about to begin it
-        meanwhile.join()
-    assert len(stopped) == 1
+    steps = remover.iter_remove(large, stretch="none")
+    next(steps)
+    meanwhile.start()
+    steps.close()  # the model is at the next tile, or about to begin it
+    meanwhile.join()
+    assert runs.given_up == 1
     np.testing.assert_array_equal(other[0], alone)
 
 
-def test_cancelling_from_another_thread_gives_the_tile_in_work_up(model: Model) -> None:
+def test_cancelling_from_another_thread_gives_the_tile_in_work_up(
+    model: Model, runs: SimpleNamespace
+) -> None:
     remover = StarRemover(model, tile=2048)
     large = np.zeros((3, 2048, 2048), np.float32)
-    began, asked = threading.Event(), threading.Event()
-    honest = Model.__call__
-    ends: list[str] = []
-
-    def noted(self: Model, pictures: np.ndarray, interruption: Interruption) -> np.ndarray:
-        began.set()
-        try:
-            return honest(self, pictures, interruption)
-        except StoppedError:
-            ends.append("given up")
-            raise
-
-    canceller = threading.Thread(target=lambda: began.wait(60) and asked.set())
+    asked = threading.Event()
+    canceller = threading.Thread(target=lambda: runs.begun.wait(60) and asked.set())
     canceller.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Model, "__call__", noted)
-        with pytest.raises(StoppedError, match="stopped"):
-            list(remover.iter_remove(large, stretch="none", cancelled=asked.is_set))
+    with pytest.raises(StoppedError, match="stopped"):
+        list(remover.iter_remove(large, stretch="none", cancelled=asked.is_set))
     canceller.join()
-    assert ends == ["given up"]
+    assert runs.given_up == 1
