@@ -40,7 +40,7 @@ class Runs(Protocol):
     """What the engine needs of a model; `nox_runtime.model.Model` has it."""
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """(N, C, H, W) to (N, C, H, W), float32, display range."""
+        """(N, C, H, W) to (N, C, H, W), float32, display range; the answer is written over."""
         ...
 
 
@@ -96,32 +96,33 @@ def part_rows(channels: int, width: int) -> int:
 
 
 def _window(read: Reader, row: Span, column: Span, height: int, width: int) -> np.ndarray:
-    """The pixels of a tile, continued by reflection outside the picture."""
+    """The pixels of a tile, contiguous, continued by reflection outside the picture."""
     y = reflected(row.read_start, row.read_stop, height)
     x = reflected(column.read_start, column.read_stop, width)
     y0, x0 = int(y.min()), int(x.min())
     block = read(y0, int(y.max()) + 1, x0, int(x.max()) + 1)
-    return _taken(_taken(block, y - y0, 1), x - x0, 2)
+    y, x = y - y0, x - x0
+    down, across = _rising(y), _rising(x)
+    middle = block[
+        :, y[down.start] : y[down.stop - 1] + 1, x[across.start] : x[across.stop - 1] + 1
+    ]
+    if middle.shape[1:] == (len(y), len(x)):  # all of it lies in the picture
+        return np.ascontiguousarray(middle)
+    # What is reflected is little: the rest goes over as it lies.
+    out = np.empty((len(block), len(y), len(x)), np.float32)
+    out[:, down, across] = middle
+    for part in (slice(0, across.start), slice(across.stop, len(x))):
+        out[:, down, part] = block[:, y[down.start] : y[down.stop - 1] + 1, x[part]]
+    for part in (slice(0, down.start), slice(down.stop, len(y))):
+        out[:, part] = block[:, y[part]][:, :, x]
+    return out
 
 
-def _taken(block: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
-    """`numpy.take`, by slices where it can: only a picture's edges are reflected."""
-    rising = np.flatnonzero(np.diff(index) != 1)
-    if not rising.size:
-        return block[(slice(None),) * axis + (slice(int(index[0]), int(index[-1]) + 1),)]
-    # The longest run that rises pixel by pixel, between what is reflected.
-    cuts = np.concatenate([[0], rising + 1, [len(index)]])
+def _rising(index: np.ndarray) -> slice:
+    """Where the longest run of indices is that rise one by one."""
+    cuts = np.concatenate([[0], np.flatnonzero(np.diff(index) != 1) + 1, [len(index)]])
     longest = int(np.argmax(np.diff(cuts)))
-    first, last = int(cuts[longest]), int(cuts[longest + 1])
-    middle = slice(int(index[first]), int(index[last - 1]) + 1)
-    return np.concatenate(
-        [
-            np.take(block, index[:first], axis=axis),
-            block[(slice(None),) * axis + (middle,)],
-            np.take(block, index[last:], axis=axis),
-        ],
-        axis=axis,
-    )
+    return slice(int(cuts[longest]), int(cuts[longest + 1]))
 
 
 def _bands(height: int, width: int) -> Iterator[slice]:
@@ -150,7 +151,10 @@ def _pass(model: Runs, window: np.ndarray, channels: int) -> np.ndarray:
         made = model(np.repeat(window, channels, axis=0)[None])[0]
     else:
         raise ValueError(f"a picture of {have} channels does not fit a model of {channels}")
-    taken = np.empty(window.shape, np.float32)
+    # The answer is read once, and memory that nobody has touched yet is slow: what is taken
+    # is written over it.
+    own = made.shape == window.shape and made.dtype == np.float32 and made.flags.writeable
+    taken = made if own and not np.may_share_memory(made, window) else np.empty_like(window)
     for rows in _bands(*window.shape[1:]):
         residual = window[:, rows] - np.clip(made[:, rows], 0.0, 1.0)
         if len(residual) != have:  # three equal channels stand for one
@@ -201,7 +205,7 @@ def tile_residual(
 ) -> np.ndarray:
     """Light to take away from one tile, (C, h, w); what `iter_residual` does for each."""
     window = _window(read, *tile, height, width)
-    return _residual(model, np.ascontiguousarray(window), layout)
+    return _residual(model, window, layout)
 
 
 def iter_residual(
@@ -253,7 +257,7 @@ def iter_residual(
             # What is finished is handed on as it is; the next tiles go to new rows.
             finished, ready = pending, row.final_stop - first
             if row is not rows[-1]:
-                pending = np.zeros_like(finished)
+                pending = np.zeros(finished.shape, np.float32)
                 pending[:, : tall - ready] = finished[:, ready:]
             for y in range(0, ready, part):
                 yield Step(done, total, first + y, finished[:, y : min(y + part, ready)])
@@ -266,7 +270,7 @@ def _here(
     read: Reader, tiles: list[Tile], shape: tuple[int, int, int], model: Runs, layout: Layout
 ) -> Iterator[np.ndarray]:
     """The residuals of tiles: read, and run, each a tile ahead in a thread of its own."""
-    windows = (np.ascontiguousarray(_window(read, *tile, *shape[1:])) for tile in tiles)
+    windows = (_window(read, *tile, *shape[1:]) for tile in tiles)
 
     def run() -> Iterator[np.ndarray]:
         reading = ahead(windows)
@@ -287,5 +291,15 @@ def _blend(pending: np.ndarray, residual: np.ndarray, row: Span, column: Span, f
     down, across = row.weights()[:, None], column.weights()
     top = row.write_start - first
     into = pending[:, top : top + len(down), column.write_start : column.write_stop]
-    for rows in _bands(*part.shape[1:]):
-        into[:, rows] += part[:, rows] * (down[rows] * across)
+    n, m = part.shape[1:]
+    # Where tiles fade into each other they are added up; the rest is of this one alone.
+    inside = (slice(row.ramp_in, n - row.ramp_out), slice(column.ramp_in, m - column.ramp_out))
+    fades = [
+        (slice(0, row.ramp_in), slice(None)),
+        (slice(n - row.ramp_out, n), slice(None)),
+        (inside[0], slice(0, column.ramp_in)),
+        (inside[0], slice(m - column.ramp_out, m)),
+    ]
+    into[:, *inside] = part[:, *inside]
+    for v, h in fades:
+        into[:, v, h] += part[:, v, h] * (down[v] * across[h])

@@ -116,11 +116,15 @@ def for_display(window: np.ndarray, stretch: Stretch, median: tuple[float, ...])
     if window.dtype.kind != "f":
         return stretch.forward(window)
     out = np.empty(window.shape, np.float32)
-    filling = np.array(median)[:, None, None]
+    # In the picture's own type: a wider one would have all of it computed in that.
+    filling = np.array(median, window.dtype)[:, None, None]
     step = max(1, _BAND // window.shape[2])
     for y in range(0, window.shape[1], step):
         rows = window[:, y : y + step]
-        out[:, y : y + step] = stretch.forward(np.where(np.isfinite(rows), rows, filling))
+        sound = np.isfinite(rows)
+        if not sound.all():
+            rows = np.where(sound, rows, filling)
+        out[:, y : y + step] = stretch.forward(rows)
     return out
 
 

@@ -136,7 +136,8 @@ class Stretch:
             np.clip(values, number(self.black[c]), number(self.white[c]), out=values)
             values -= number(self.black[c])
             values *= number(1.0 / (self.white[c] - self.black[c]))
-            out[c] = self._curve(np.minimum(values, 1, out=values), c)
+            shown = self._curve(np.minimum(values, 1, out=values), c)
+            np.minimum(shown, 1, out=out[c])  # single precision rounds to just above it
         return out
 
     def subtract(self, x: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -166,11 +167,11 @@ class Stretch:
 
     def _subtract(self, x: np.ndarray, residual: np.ndarray, c: int, out: np.ndarray) -> None:
         """`subtract`, of some rows of channel `c`, into `out`."""
-        where = np.nonzero(residual)
-        if not where[0].size:
+        where = np.flatnonzero(residual)
+        if not where.size:
             return
-        value = x[where].astype(np.float64)
-        taken = residual[where].astype(np.float64)
+        value = x.reshape(-1)[where].astype(np.float64)
+        taken = residual.reshape(-1)[where].astype(np.float64)
         span = self.white[c] - self.black[c]
         raw = (value - self.black[c]) / span
         v = np.clip(raw, 0.0, 1.0)
@@ -180,7 +181,7 @@ class Stretch:
         excess = np.maximum(raw - 1.0, 0.0) * np.minimum(1.0, np.abs(taken) / _FADE)
         new = value - span * (v - under + excess)
         new = np.where(left == shown, value, new)
-        out[where] = _as_type(new, x.dtype)
+        out.reshape(-1)[where] = _as_type(new, x.dtype)
 
 
 def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

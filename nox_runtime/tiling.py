@@ -71,16 +71,18 @@ def _up(value: int, multiple: int) -> int:
 
 
 def spans(length: int, tile: int, margin: int, multiple: int, feather: int = FEATHER) -> list[Span]:
-    """Cut an axis into as few tiles as can be, the short one first: a first result soon.
+    """Cut an axis into as few tiles as can be, all as long, and no longer than they need be.
 
-    The first and the last have surroundings on one side alone, so they answer for more.
+    A network that has seen a size holds memory for it; each other size costs it a quarter
+    of a tile's time more.  The first and the last tile have surroundings on one side alone,
+    so they answer for more.
 
     Parameters
     ----------
     length : int
         Pixels along the axis, at least 1.
     tile : int
-        Pixels a tile reads; rounded up to what margin and multiple allow.
+        Pixels a tile reads at most; rounded up to what margin and multiple allow.
     margin : int
         Pixels read beyond those answered for, to the middle of the fade; at least the
         receptive field for results that do not depend on the tiles.
@@ -100,20 +102,23 @@ def spans(length: int, tile: int, margin: int, multiple: int, feather: int = FEA
     padded = _up(length, multiple)
     if padded + 2 * edge <= max(tile, 2 * margin + multiple):
         return [Span(-edge, padded + edge, 0, length, 0, 0)]
-    step = max((tile - 2 * margin) // multiple * multiple, multiple)
-    ending = max((tile - margin - edge) // multiple * multiple, multiple)
-    between = max(0, -(-(padded - 2 * ending) // step))
-    short = padded - ending - between * step
+    tile = max(tile // multiple * multiple, 2 * margin + multiple)
+    # What n tiles read between them is n - 1 times two margins more than the axis.
+    count = max(2, -(-(padded + 2 * edge - 2 * margin) // (tile - 2 * margin)))
+    tile = _up(-(-(padded + 2 * edge + (count - 1) * 2 * margin) // count), multiple)
+    step = tile - 2 * margin
+    # The first answers for less where that does not come out even.
+    short = padded - (tile - margin - edge) - (count - 2) * step
     out = []
-    for k in range(between + 2):
+    for k in range(count):
         start = short + (k - 1) * step if k else 0
-        first, last = k == 0, k == between + 1
+        first, last = k == 0, k == count - 1
         stop = padded if last else short + k * step
         low, high = start - (0 if first else half), stop + (0 if last else half)
         out.append(
             Span(
-                -edge if first else max(start - margin, -edge),
-                padded + edge if last else min(stop + margin, padded + edge),
+                -edge if first else start - margin,
+                padded + edge if last else (tile - edge if first else stop + margin),
                 low,
                 min(high, length),
                 0 if first else 2 * half,

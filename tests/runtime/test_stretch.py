@@ -20,6 +20,15 @@ def test_mtf_has_an_exact_inverse(m: float, x: float) -> None:
     assert float(mtf(mtf(np.float64(x), m), 1 - m)) == pytest.approx(x, abs=1e-10)
 
 
+@given(MIDTONES)
+def test_single_precision_stays_in_the_display_range(m: float) -> None:
+    values = np.linspace(-0.1, 1.1, 997, dtype=np.float32)[None]
+    shown = Stretch("mtf", (0.0,), (1.0,), (m,)).forward(values)
+    assert shown.min() == 0
+    assert shown.max() == pytest.approx(1, abs=1e-6)
+    assert shown.max() <= 1
+
+
 def test_midtones_bring_the_background_to_the_target() -> None:
     m = midtones(0.003, 0.25)
     assert float(mtf(np.float64(0.003), m)) == pytest.approx(0.25, abs=1e-12)

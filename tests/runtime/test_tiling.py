@@ -54,11 +54,18 @@ def test_rows_become_final_in_order(axis: tuple[int, int, int, int]) -> None:
 
 
 @given(AXES)
-def test_tiles_are_hardly_larger_than_asked_for(axis: tuple[int, int, int, int]) -> None:
+def test_tiles_are_as_long_as_each_other_and_no_longer_than_asked_for(
+    axis: tuple[int, int, int, int],
+) -> None:
     length, tile, margin, multiple = axis
-    least = 2 * -(-margin // multiple) * multiple + 4 * multiple + 32
-    for span in spans(length, max(tile, least), margin, multiple)[:-1]:
-        assert span.read_stop - span.read_start <= max(tile, least) + 2 * multiple + 32
+    around = -(-max(margin, min(16, multiple) // 2) // multiple) * multiple
+    tiles = spans(length, tile, margin, multiple)
+    sizes = {span.read_stop - span.read_start for span in tiles[:-1]}
+    assert len(sizes) <= 1
+    assert all(size <= max(tile, 2 * around + multiple) for size in sizes)
+    # The last has taken in one too short for its fade, if it is longer.
+    last = tiles[-1].read_stop - tiles[-1].read_start
+    assert all(size <= last < size + 2 * around + multiple for size in sizes)
 
 
 @given(AXES)
@@ -77,15 +84,18 @@ def test_no_fewer_tiles_would_do(axis: tuple[int, int, int, int]) -> None:
 
 
 def test_a_camera_s_picture_takes_six_tiles() -> None:
-    """6000 x 4000 px with surroundings of 160 px: 23 % more than the picture is read."""
+    """6000 x 4000 px with surroundings of 160 px: 24 % more than the picture is read."""
     read = [sum(s.read_stop - s.read_start for s in spans(n, 2304, 160, 32)) for n in (6000, 4000)]
     assert [len(spans(n, 2304, 160, 32)) for n in (6000, 4000)] == [3, 2]
-    assert read[0] * read[1] < 1.23 * 6000 * 4000
+    assert read[0] * read[1] < 1.24 * 6000 * 4000
 
 
-def test_tiles_overlap_by_their_margins_alone() -> None:
-    for one, two in itertools.pairwise(spans(6000, 1536, 128, 32)):
-        assert one.read_stop - two.read_start == 2 * 128
+def test_tiles_overlap_by_their_margins_alone_but_for_the_first() -> None:
+    tiles = spans(6000, 1536, 128, 32)
+    overlaps = [a.read_stop - b.read_start for a, b in itertools.pairwise(tiles)]
+    assert overlaps[1:] == [2 * 128] * 3
+    # Rounding each of five tiles up to the network's grid leaves that much over.
+    assert 2 * 128 <= overlaps[0] < 2 * 128 + 5 * 32
 
 
 @given(st.integers(1, 50), st.integers(-120, 0), st.integers(1, 170))
