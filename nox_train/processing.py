@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from nox_runtime.stretch import mtf
 
-DEVELOPMENTS = ("none", "mtf", "asinh", "ghs")
+DEVELOPMENTS = ("none", "mtf", "asinh", "lupton", "ghs")
 
 
 def asinh_stretch(x: np.ndarray, strength: float) -> np.ndarray:
@@ -26,6 +26,34 @@ def asinh_stretch(x: np.ndarray, strength: float) -> np.ndarray:
 def asinh_unstretch(y: np.ndarray, strength: float) -> np.ndarray:
     """Inverse of `asinh_stretch`."""
     return np.sinh(y * np.arcsinh(strength)) / strength
+
+
+def lupton_stretch(x: np.ndarray, strength: float) -> np.ndarray:
+    """The asinh stretch that keeps colours: of the channels' mean, all scaled by one factor.
+
+    Where a channel comes out above 1, all are divided by it, so that bright stars stay as
+    coloured as faint ones (Lupton et al. 2004, PASP 116, 133).
+
+    Parameters
+    ----------
+    x : ndarray, shape (C, ...)
+        Linear, 0 to 1.
+    strength : float
+        As of `asinh_stretch`.
+
+    Returns
+    -------
+    ndarray, same shape, 0 to 1
+    """
+    grey = np.maximum(x.mean(axis=0), 1e-9)
+    shown = x * (asinh_stretch(grey, strength) / grey)
+    return np.asarray(shown / np.maximum(shown.max(axis=0), 1.0))
+
+
+def lupton_unstretch(y: np.ndarray, strength: float) -> np.ndarray:
+    """Inverse of `lupton_stretch` where no channel was above 1."""
+    grey = np.maximum(y.mean(axis=0), 1e-9)
+    return np.asarray(y * (asinh_unstretch(grey, strength) / grey))
 
 
 def _hyperbola(x: np.ndarray, d: float, b: float) -> np.ndarray:
@@ -92,10 +120,10 @@ class Development:
 
     Attributes
     ----------
-    kind : {'none', 'mtf', 'asinh', 'ghs'}
+    kind : {'none', 'mtf', 'asinh', 'lupton', 'ghs'}
     values : tuple of float
-        ``mtf``: midtones of each channel; ``asinh``: strength; ``ghs``: strength,
-        shape and pivot.
+        ``mtf``: midtones of each channel; ``asinh`` and ``lupton``: strength; ``ghs``:
+        strength, shape and pivot.
     """
 
     kind: str = "none"
@@ -122,6 +150,9 @@ class Development:
         if self.kind == "asinh":
             run = asinh_unstretch if invert else asinh_stretch
             return run(x, self.values[0]).astype(x.dtype, copy=False)
+        if self.kind == "lupton":
+            turn = lupton_unstretch if invert else lupton_stretch
+            return turn(x, self.values[0]).astype(x.dtype, copy=False)
         curve = ghs_unstretch if invert else ghs_stretch
         return curve(x, *self.values).astype(x.dtype, copy=False)
 

@@ -17,6 +17,10 @@ from nox_train.processing import Development
 CURVES = ("none", "mtf", "asinh", "s")
 #: Share of the scenes that are single raw frames without calibration.
 RAW = 0.015
+#: Share of the scenes whose burnt-out cores have a colour of their own.
+BURNT = 0.12
+#: Share of the finished ones that were stretched with their colours kept.
+LUPTON = 0.06
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Recipe:
         See `nox_train.sensor.noise`.
     knee : float
         See `nox_train.sensor.shoulder`.
+    wells, hollow : tuple of float
+        See `nox_train.sensor.burnt_out`; empty for one level of all channels, and none.
     bloom : bool
         See `nox_train.sensor.bloomed`.
     response, banding : float
@@ -87,6 +93,8 @@ class Recipe:
     shot_share: float = 0.5
     correlation: float = 0.0
     knee: float = 1.0
+    wells: tuple[float, ...] = ()
+    hollow: tuple[float, ...] = ()
     bloom: bool = False
     response: float = 0.0
     banding: float = 0.0
@@ -204,6 +212,11 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
     )
     if rarely(RAW):
         drawn = _raw(drawn, rng, mono)
+    if rarely(BURNT):
+        drawn = _burnt_out(drawn, rng)
+    if not linear and not mono and rarely(LUPTON):
+        strength = log_uniform(rng, 5.0, 1500.0)
+        drawn = replace(drawn, development=Development("lupton", (strength,)))
     return _sober(drawn, mono)
 
 
@@ -216,6 +229,14 @@ def _raw(drawn: Recipe, rng: np.random.Generator, mono: bool) -> Recipe:
     )  # fmt: skip
 
 
+def _burnt_out(drawn: Recipe, rng: np.random.Generator) -> Recipe:
+    """Saturated cores of another colour than the star, half of them hollow."""
+    levels = rng.uniform(0.35, 1.0, 3)
+    wells = tuple((levels / levels.max()).tolist())
+    deep = tuple(rng.uniform(0, 0.6, 3).tolist()) if rng.random() < 0.5 else ()
+    return replace(drawn, wells=wells, hollow=deep)
+
+
 def _sober(drawn: Recipe, mono: bool) -> Recipe:
     """Without what `nox_train.scenes` does not do together, so that what is stored was done."""
     if drawn.frames > 1:
@@ -226,4 +247,6 @@ def _sober(drawn: Recipe, mono: bool) -> Recipe:
         drawn = replace(drawn, knee=1.0)
     if drawn.linear or mono:
         drawn = replace(drawn, colour=1.0)
+    if mono:
+        drawn = replace(drawn, wells=drawn.wells[:1], hollow=drawn.hollow[:1])
     return drawn

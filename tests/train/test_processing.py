@@ -58,6 +58,24 @@ def test_developments_have_their_inverse(development: Development, channels: int
     np.testing.assert_allclose(development.forward(linear), shown, atol=2e-4)
 
 
+def test_lupton_keeps_colours_and_has_its_inverse() -> None:
+    linear = np.random.default_rng(3).uniform(1e-4, 0.02, (3, 20, 30)).astype(np.float32)
+    development = Development("lupton", (20.0,))
+    shown = development.forward(linear)
+    assert shown.dtype == np.float32
+    assert 1.3 * linear.max() < shown.max() < 1
+    np.testing.assert_allclose(shown / shown.sum(axis=0), linear / linear.sum(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(development.inverse(shown), linear, rtol=2e-5)
+    # Of one channel it is the plain one, and what would be above 1 keeps its colour too.
+    np.testing.assert_allclose(
+        development.forward(linear[:1]),
+        Development("asinh", (20.0,)).forward(linear[:1]),
+        rtol=1e-5,
+    )
+    bright = np.array([0.9, 0.3, 0.3], np.float32)[:, None]
+    np.testing.assert_allclose(development.forward(bright)[:, 0], [1, 1 / 3, 1 / 3], rtol=1e-5)
+
+
 def test_an_unknown_development_is_named() -> None:
     with pytest.raises(ValueError, match="development is 'log'; it must be one of"):
         Development("log")
