@@ -17,8 +17,8 @@ from nox_train.processing import Development
 CURVES = ("none", "mtf", "asinh", "s")
 #: Share of the scenes that are single raw frames without calibration.
 RAW = 0.015
-#: Share of the scenes whose burnt-out cores have a colour of their own.
-BURNT = 0.12
+#: Share of the scenes whose burnt-out cores have a colour or a level of their own.
+BURNT = 0.15
 #: Share of the finished ones that were stretched with their colours kept.
 LUPTON = 0.06
 
@@ -230,9 +230,10 @@ def _raw(drawn: Recipe, rng: np.random.Generator, mono: bool) -> Recipe:
 
 
 def _burnt_out(drawn: Recipe, rng: np.random.Generator) -> Recipe:
-    """Saturated cores of another colour than the star, half of them hollow."""
-    levels = rng.uniform(0.35, 1.0, 3)
-    wells = tuple((levels / levels.max()).tolist())
+    """Saturated cores of another colour than the star, or grey; half of them hollow."""
+    levels = 1 - rng.uniform(0, 0.65) * rng.uniform(0, 1, 3)
+    highest = rng.uniform(0.5, 1.0) if rng.random() < 0.5 else 1.0
+    wells = tuple((highest * levels / levels.max()).tolist())
     deep = tuple(rng.uniform(0, 0.6, 3).tolist()) if rng.random() < 0.5 else ()
     return replace(drawn, wells=wells, hollow=deep)
 
