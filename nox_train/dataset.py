@@ -43,6 +43,8 @@ ENLARGED = 0.1
 #: scene in fifty would show such a star's wide, burnt-out core.  With 0.2 faint stars suffered.
 BRIGHT = 0.12
 _BRIGHTEST = 4
+#: Share of these scenes, ten times that of the others, with dust that the star lights.
+LIT = 0.3
 
 
 def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
@@ -176,7 +178,8 @@ class Bank(Scenes):
         recipe = random_recipe(rng, mono=stars.mono)
         if bright and rng.random() < 0.6:
             recipe = replace(recipe, boost=log_uniform(rng, 3.0, 300.0))
-        made = compose(self.backgrounds[j], stars, rng, size=side, recipe=recipe)
+        lit = rng.random() < (LIT if bright else 0.1 * LIT)
+        made = compose(self.backgrounds[j], stars, rng, size=side, recipe=recipe, lit=lit)
         made.parameters.update(field=i, background=j, bright=bright)
         if side > size:
             return shrunk(made)

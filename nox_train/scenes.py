@@ -16,6 +16,8 @@ import numpy as np
 
 from nox_runtime import stretch
 from nox_train import processing, sensor
+from nox_train.backgrounds.canvas import log_uniform
+from nox_train.backgrounds.fractal import fractal
 from nox_train.recipes import Recipe, random_recipe
 from nox_train.stars import Field
 
@@ -73,6 +75,23 @@ def _relit(background: Picture, rng: np.random.Generator) -> tuple[Picture, dict
         facts |= {"gamma": gamma, "factor": factor}
     lift = rng.uniform(0.01, 0.2)
     return np.clip(background + np.float32(lift), 0.01, 0.97), {**facts, "lift": lift}
+
+
+def _lit(sky: Picture, stars: Picture, rng: np.random.Generator) -> tuple[Picture, dict]:
+    """Dust round the brightest star, which lights it: a reflection nebula, and it stays."""
+    size = sky.shape[1]
+    y, x = np.unravel_index(int(stars.mean(axis=0).argmax()), (size, size))
+    down, across = np.indices((size, size), np.float32)
+    width, fall = log_uniform(rng, 0.06, 0.3) * size, rng.uniform(0.8, 2.0)
+    glow = (1 + ((down - y) ** 2 + (across - x) ** 2) / width**2) ** -fall
+    patchy = rng.uniform(0.7, 2.0)  # a smooth one would be the star's own glow, which goes
+    glow *= fractal(size, 3.0, rng) ** patchy
+    colour = rng.uniform(0.3, 1.0, (len(sky), 1, 1))
+    if len(sky) == 3 and rng.random() < 0.7:  # dust scatters blue most
+        colour = np.sort(colour, axis=0)
+    glow = (rng.uniform(0.1, 0.7) * colour * glow / glow.max()).astype(np.float32)
+    facts = {"place": [int(y), int(x)], "width": width, "fall": fall, "patchy": patchy}
+    return np.minimum(1 - (1 - sky) * (1 - glow), np.float32(0.97)), facts
 
 
 _Show = Callable[[Picture], Picture]
@@ -287,6 +306,7 @@ def compose(
     *,
     size: int = 256,
     recipe: Recipe | None = None,
+    lit: bool = False,
 ) -> Scene:
     """Put a field of stars on a background.
 
@@ -302,6 +322,8 @@ def compose(
         Side of the scene, in pixels.
     recipe : Recipe, optional
         By default one is drawn.
+    lit : bool
+        Whether the brightest star lights dust about it, which stays.
 
     Returns
     -------
@@ -318,6 +340,8 @@ def compose(
     recipe = recipe or random_recipe(rng, mono=field.mono)
     part = Field(stars, field.faintest, field.parameters)
     sky, relit = _relit(sky, rng)
+    if lit:
+        sky, relit["lit"] = _lit(sky, stars, rng)
     facts: dict = {
         **recipe.as_dict(), "mono": field.mono, "background_place": sky_place,
         "field_place": stars_place, "tint": tint.tolist(), "relit": relit,

@@ -149,3 +149,6 @@ def test_scenes_round_a_bright_star_have_their_share(bank: dataset.Bank) -> None
     drawn = [bank.scene(rng, 32).parameters for _ in range(150)]
     assert np.mean([p["bright"] for p in drawn]) == pytest.approx(dataset.BRIGHT, abs=0.13)
     assert max(p["boost"] for p in drawn if p["bright"]) > 30
+    lit = [p["bright"] for p in drawn if "lit" in p["relit"]]
+    assert 2 < len(lit) < 30
+    assert np.mean(lit) > 0.3

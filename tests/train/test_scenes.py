@@ -328,6 +328,22 @@ def test_stars_at_the_edge_of_a_moved_scene_leave_no_ghost_at_the_other() -> Non
     assert moved[:, 31, 31] == pytest.approx(0.25)
 
 
+def test_a_star_lights_dust_about_it_which_stays(bright: stars.Field) -> None:
+    recipe = Recipe(development=Development("none", ()), grain=1e-4, faint_sigma=3000.0)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        scene = compose(_flat(0.2, 160), bright, rng, size=128, recipe=recipe, lit=True)
+        lit = json.loads(json.dumps(scene.parameters))["relit"]["lit"]
+        y, x = lit["place"]
+        star = (scene.input - scene.target).mean(axis=0)
+        assert star[y, x] > 0.8 * star.max()  # burnt out, on brighter ground
+        glow = (scene.target - np.median(scene.target, axis=(1, 2), keepdims=True)).max(axis=0)
+        far = np.hypot(*(np.indices(glow.shape) - np.array([y, x])[:, None, None]))
+        near = far < 2 * lit["width"]
+        assert glow.max() > 0.03
+        assert glow[near].mean() > 2 * abs(glow[~near]).mean()
+
+
 def test_hot_pixels_of_a_colour_sensor_are_spread_by_demosaicing(dark: stars.Field) -> None:
     recipe = Recipe(hot=30, bayer="RGGB", grain=1e-3)
     made, target = render(_flat(0.2), _cut(dark), recipe, np.random.default_rng(2))
