@@ -178,6 +178,52 @@ def coloured(picture: np.ndarray, factor: float) -> np.ndarray:
     return grey + np.float32(factor) * (picture - grey)
 
 
+def burnt_out(
+    picture: np.ndarray,
+    starless: np.ndarray,
+    whites: tuple[float, ...],
+    hollow: tuple[float, ...] = (),
+    *,
+    soft: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Highlights that do not come out white: grey, coloured or hollow cores of stars.
+
+    White balance after saturation makes cores magenta, channels scaled one by one give them
+    any colour, and tone mapping leaves them grey.  Where a reduction filled saturated
+    pixels in badly they are hollow, in each channel by another depth.
+
+    Parameters
+    ----------
+    picture, starless : ndarray, shape (C, H, W)
+        Display range.
+    whites : tuple of float
+        What 1 becomes in each channel, above 0 and at most 1.
+    hollow : tuple of float
+        How much darker than its edge the middle of a core is, of each channel, 0 to 1.
+    soft : bool
+        Whether highlights bend towards their white, ``w y / (w + y (1 - w))``, so that
+        they keep their shape; else they are cut off there.
+
+    Returns
+    -------
+    picture, starless : ndarray
+        Same shape, float32.
+    """
+    white = np.array(whites, np.float32)[: len(picture), None, None]
+    level = np.float32(0.95) if soft else white
+    cores = (picture >= level) & (starless < level)
+    if soft:
+        picture, starless = (white * p / (white + p * (1 - white)) for p in (picture, starless))
+    else:
+        picture, starless = np.minimum(picture, white), np.minimum(starless, white)
+    for plane, core, depth in zip(picture, cores, hollow, strict=False):
+        if depth and core.any():
+            # A lone full pixel is half as deep as the middle of a wide core.
+            wide = np.sqrt(ndimage.gaussian_filter(core.astype(plane.dtype), 1.0))
+            plane -= np.float32(depth) * core * wide * plane
+    return picture, starless
+
+
 def sharpened(picture: np.ndarray, amount: float, radius: float) -> np.ndarray:
     """Unsharp mask: dark rings round stars, and round stars only.
 

@@ -17,8 +17,8 @@ from nox_train.processing import Development
 CURVES = ("none", "mtf", "asinh", "s")
 #: Share of the scenes that are single raw frames without calibration.
 RAW = 0.015
-#: Share of the scenes whose burnt-out cores have a colour or a level of their own.
-BURNT = 0.15
+#: Share of the scenes whose stars have cores that are not white.
+BURNT = 0.3
 #: Share of the finished ones that were stretched with their colours kept.
 LUPTON = 0.06
 
@@ -45,8 +45,6 @@ class Recipe:
         See `nox_train.sensor.noise`.
     knee : float
         See `nox_train.sensor.shoulder`.
-    wells, hollow : tuple of float
-        See `nox_train.sensor.burnt_out`; empty for one level of all channels, and none.
     bloom : bool
         See `nox_train.sensor.bloomed`.
     response, banding : float
@@ -72,6 +70,10 @@ class Recipe:
         A second stretch and its strength.
     colour : float
         Of finished ones, see `nox_train.processing.coloured`; 1 for none.
+    whites, hollow : tuple of float
+        See `nox_train.processing.burnt_out`; empty for none.
+    soft : bool
+        Likewise.
     shift : tuple of float
         See `nox_train.processing.resampled`; empty for none.
     sharpening, radius : float
@@ -93,8 +95,6 @@ class Recipe:
     shot_share: float = 0.5
     correlation: float = 0.0
     knee: float = 1.0
-    wells: tuple[float, ...] = ()
-    hollow: tuple[float, ...] = ()
     bloom: bool = False
     response: float = 0.0
     banding: float = 0.0
@@ -110,6 +110,9 @@ class Recipe:
     shadows: float = 0.0
     curve: tuple[str, float] = ("none", 0.0)
     colour: float = 1.0
+    whites: tuple[float, ...] = ()
+    hollow: tuple[float, ...] = ()
+    soft: bool = False
     shift: tuple[float, ...] = ()
     sharpening: float = 0.0
     radius: float = 1.0
@@ -230,12 +233,12 @@ def _raw(drawn: Recipe, rng: np.random.Generator, mono: bool) -> Recipe:
 
 
 def _burnt_out(drawn: Recipe, rng: np.random.Generator) -> Recipe:
-    """Saturated cores of another colour than the star, or grey; half of them hollow."""
-    levels = 1 - rng.uniform(0, 0.65) * rng.uniform(0, 1, 3)
-    highest = rng.uniform(0.5, 1.0) if rng.random() < 0.5 else 1.0
-    wells = tuple((highest * levels / levels.max()).tolist())
-    deep = tuple(rng.uniform(0, 0.6, 3).tolist()) if rng.random() < 0.5 else ()
-    return replace(drawn, wells=wells, hollow=deep)
+    """Cores of stars that are not white: grey, of a colour, or hollow."""
+    levels = 1 - rng.uniform(0, 0.5) * rng.uniform(0, 1, 3)
+    highest = rng.uniform(0.55, 1.0) if rng.random() < 0.67 else 1.0
+    whites = tuple((highest * levels / levels.max()).tolist())
+    deep = tuple(rng.uniform(0, 0.5, 3).tolist()) if rng.random() < 0.4 else ()
+    return replace(drawn, whites=whites, hollow=deep, soft=bool(rng.random() < 0.6))
 
 
 def _sober(drawn: Recipe, mono: bool) -> Recipe:
@@ -249,5 +252,5 @@ def _sober(drawn: Recipe, mono: bool) -> Recipe:
     if drawn.linear or mono:
         drawn = replace(drawn, colour=1.0)
     if mono:
-        drawn = replace(drawn, wells=drawn.wells[:1], hollow=drawn.hollow[:1])
+        drawn = replace(drawn, whites=drawn.whites[:1], hollow=drawn.hollow[:1])
     return drawn

@@ -288,10 +288,12 @@ def render(
         radius, rounds = recipe.radius, recipe.rounds
         input_, target = (processing.deconvolved(p, radius, rounds) for p in (input_, target))
     input_, target = (np.clip(p, 0, 1) for p in (input_, target))
-    if recipe.wells:
-        input_, target = sensor.burnt_out(input_, target, recipe.wells, recipe.hollow)
     show, shown = bench.shown_by(input_)
     input_, target = show(input_), show(target)
+    if recipe.whites:
+        input_, target = processing.burnt_out(
+            input_, target, recipe.whites, recipe.hollow, soft=recipe.soft
+        )
     if facts is not None:
         facts |= {"gain": gain} | ({"shown": shown} if shown else {})
     if recipe.reduction:

@@ -123,40 +123,6 @@ def shoulder(light: np.ndarray, knee: float) -> np.ndarray:
     return np.asarray(np.minimum(light, knee) + room * (over / (over + room)), light.dtype)
 
 
-def burnt_out(
-    light: np.ndarray, without: np.ndarray, wells: tuple[float, ...], hollow: tuple[float, ...] = ()
-) -> tuple[np.ndarray, np.ndarray]:
-    """Let each channel be full at a level of its own: burnt-out cores get a colour.
-
-    White balance after saturation does it (magenta cores), and so do narrowband channels
-    scaled one by one.  Where a reduction filled saturated pixels in badly, cores are hollow,
-    in each channel by another depth.
-
-    Parameters
-    ----------
-    light, without : ndarray, shape (C, H, W)
-        Linear, with stars and without; 1 is full.
-    wells : tuple of float
-        Level of each channel, above 0 and at most 1.
-    hollow : tuple of float
-        How much darker than full the middle of a core is, of each channel, 0 to 1.
-
-    Returns
-    -------
-    light, without : ndarray
-        Same shape and type.
-    """
-    level = np.array(wells, light.dtype)[: len(light), None, None]
-    cores = (light >= level) & (without < level)
-    light, without = np.minimum(light, level), np.minimum(without, level)
-    for plane, core, depth in zip(light, cores, hollow, strict=False):
-        if depth and core.any():
-            # A lone full pixel is half as deep as the middle of a wide core.
-            wide = np.sqrt(ndimage.gaussian_filter(core.astype(plane.dtype), 1.0))
-            plane -= np.float32(depth) * core * wide * plane
-    return light, without
-
-
 def bloomed(light: np.ndarray, *, down: bool = True) -> np.ndarray:
     """Spill what is above the full well along the columns, as CCDs without gates do.
 

@@ -120,6 +120,29 @@ def test_reduced_stars_are_smaller_and_the_rest_is_left() -> None:
     np.testing.assert_allclose(made[0, :5], _star()[0, :5], atol=1e-6)
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_cores_end_at_each_channels_white_and_are_hollow_where_stars_are(soft: bool) -> None:
+    y, x = np.indices((41, 41)) - 20
+    sky = np.full((3, 41, 41), 0.1, np.float32)
+    sky[:, 3:6, 3:6] = 1.0  # a knot that is white as well
+    picture = np.minimum(sky + 5 * np.exp(-(x**2 + y**2) / 40), 1).astype(np.float32)
+    whites = (1.0, 0.5, 0.8)
+    plain, starless = processing.burnt_out(picture, sky, whites, soft=soft)
+    np.testing.assert_allclose(plain[:, 20, 20], whites, rtol=1e-6)
+    np.testing.assert_allclose(starless[:, 4, 4], whites, rtol=1e-6)
+    # Bent highlights rise all the way, and the sky is hardly darker.
+    rising = np.diff(plain[1, 20, :21][picture[1, 20, :21] < 0.99])
+    assert (rising > 0).all() == soft
+    np.testing.assert_allclose(starless[:, 20, 20], 0.1, rtol=0.1)
+    hollow, same = processing.burnt_out(picture, sky, whites, (0.5, 0.0, 0.25), soft=soft)
+    np.testing.assert_array_equal(same, starless)
+    np.testing.assert_allclose(hollow[:, 20, 20], [0.5, 0.5, 0.6], rtol=1e-3)
+    # Nothing outside a core or under the knot.
+    assert (hollow == plain)[0][picture[0] < 0.95].all()
+    assert (hollow == plain)[:, 3:6, 3:6].all()
+    assert (hollow <= plain).all()
+
+
 def test_colour_moves_pixels_away_from_their_grey_and_leaves_greys_alone() -> None:
     grey, red = np.full(3, 0.4), np.array([0.6, 0.3, 0.3])
     made = processing.coloured(np.stack([grey, red], axis=-1)[:, None], 1.5)[:, 0]

@@ -177,7 +177,7 @@ def test_stars_keep_to_their_share_of_the_scene(field: stars.Field) -> None:
         {"response": 0.01, "banding": 0.3}, {"sharpening": 1.5}, {"rounds": 5},
         {"reduction": 1.0}, {"jpeg": 85}, {"shift": (0.5, 0.5)}, {"knee": 0.5},
         {"shadows": 2.0}, {"curve": ("s", 1.5)}, {"curve": ("asinh", 6.0)}, {"correlation": 0.7},
-        {"colour": 1.8}, {"wells": (1.0, 0.5, 0.8)},
+        {"colour": 1.8}, {"whites": (1.0, 0.5, 0.8)},
         {"development": Development("lupton", (99.0,))},
     ],
     ids=lambda c: "-".join(c),
@@ -273,8 +273,8 @@ def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
         (0.12, lambda r: r.jpeg > 0),
         (0.3 * 0.7, lambda r: r.colour > 1),
         (RAW, lambda r: r.hot > 40),
-        (BURNT, lambda r: bool(r.wells)),
-        (BURNT / 2, lambda r: bool(r.hollow)),
+        (BURNT, lambda r: bool(r.whites)),
+        (0.4 * BURNT, lambda r: bool(r.hollow)),
         (LUPTON * 0.7, lambda r: r.development.kind == "lupton"),
     ):
         slack = 4 * np.sqrt(share / len(drawn))
@@ -286,7 +286,7 @@ def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
         assert not (r.bloom and r.knee < 1)
         assert not (r.linear and r.development.kind == "lupton")
     mono = [random_recipe(rng, mono=True) for _ in range(200)]
-    assert {len(r.wells) for r in mono} == {0, 1}
+    assert {len(r.whites) for r in mono} == {0, 1}
 
 
 def test_a_scene_can_be_made_again_from_its_parameters(field: stars.Field) -> None:

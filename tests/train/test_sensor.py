@@ -49,24 +49,6 @@ def test_shoulder_is_straight_then_bends_and_never_reaches_over_1() -> None:
     np.testing.assert_array_equal(sensor.shoulder(light, 1.0), np.minimum(light, 1))
 
 
-def test_cores_burn_out_at_each_channels_level_and_are_hollow_where_stars_are() -> None:
-    y, x = np.indices((41, 41)) - 20
-    star = 5 * np.exp(-(x**2 + y**2) / 40)
-    sky = np.full((3, 41, 41), 0.1, np.float32)
-    sky[:, 3:6, 3:6] = 0.95  # a knot that is full as well
-    light = (sky + star).astype(np.float32)
-    plain, without = sensor.burnt_out(light, sky, (1.0, 0.5, 0.8))
-    np.testing.assert_allclose(plain[:, 20, 20], [1, 0.5, 0.8], rtol=1e-6)
-    np.testing.assert_allclose(without[:, 4, 4], [0.95, 0.5, 0.8], rtol=1e-6)
-    hollow, same = sensor.burnt_out(light, sky, (1.0, 0.5, 0.8), (0.5, 0.0, 0.25))
-    np.testing.assert_array_equal(same, without)
-    np.testing.assert_allclose(hollow[:, 20, 20], [0.5, 0.5, 0.6], rtol=1e-3)
-    # Nothing outside a core or under the knot.
-    assert (hollow == plain)[0][light[0] < 1].all()
-    assert (hollow == plain)[:, 3:6, 3:6].all()
-    assert (hollow <= plain).all()
-
-
 @pytest.mark.parametrize("down", [True, False])
 def test_blooming_keeps_the_charge_in_its_columns(down: bool) -> None:
     light = np.full((1, 61, 9), 0.1)
