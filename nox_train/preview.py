@@ -90,11 +90,12 @@ def recipes_sheet(path: Path, *, seed: int, count: int = 60) -> None:
     """Curves from linear light to display, as they are drawn."""
     import matplotlib.pyplot as plt
 
+    from nox_train.processing import DEVELOPMENTS
     from nox_train.recipes import random_recipe
 
     rng = np.random.default_rng([seed, 7])
     light = np.geomspace(1e-5, 1, 400)[None].astype(np.float32)
-    colours = {"mtf": "C0", "asinh": "C1", "ghs": "C2", "none": "C3"}
+    colours = {kind: f"C{k}" for k, kind in enumerate(DEVELOPMENTS)}
     figure, axis = plt.subplots(figsize=(7, 5))
     drawn = (random_recipe(rng) for _ in range(count))
     for recipe in (r for r in drawn if not r.linear):
