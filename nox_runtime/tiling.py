@@ -115,10 +115,11 @@ def spans(length: int, tile: int, margin: int, multiple: int, feather: int = FEA
         first, last = k == 0, k == count - 1
         stop = padded if last else short + k * step
         low, high = start - (0 if first else half), stop + (0 if last else half)
+        read = -edge if first else start - margin
         out.append(
             Span(
-                -edge if first else start - margin,
-                padded + edge if last else (tile - edge if first else stop + margin),
+                read,
+                read + tile,
                 low,
                 min(high, length),
                 0 if first else 2 * half,

@@ -8,6 +8,7 @@ developed again just as it was.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -114,6 +115,14 @@ def ghs_unstretch(y: np.ndarray, strength: float, b: float, pivot: float) -> np.
     return pivot + np.sign(t) * _unhyperbola(np.abs(t), strength, b)
 
 
+#: Stretch and inverse of the kinds that take their values as they are stored.
+_CURVES: dict[str, tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]] = {
+    "asinh": (asinh_stretch, asinh_unstretch),
+    "lupton": (lupton_stretch, lupton_unstretch),
+    "ghs": (ghs_stretch, ghs_unstretch),
+}
+
+
 @dataclass(frozen=True)
 class Development:
     """An invertible stretch of display range to display range.
@@ -147,13 +156,7 @@ class Development:
         if self.kind == "mtf":
             m = np.array([1 - v if invert else v for v in self.values], x.dtype)
             return mtf(x, m[: len(x)].reshape(-1, *(1,) * (x.ndim - 1)))
-        if self.kind == "asinh":
-            run = asinh_unstretch if invert else asinh_stretch
-            return run(x, self.values[0]).astype(x.dtype, copy=False)
-        if self.kind == "lupton":
-            turn = lupton_unstretch if invert else lupton_stretch
-            return turn(x, self.values[0]).astype(x.dtype, copy=False)
-        curve = ghs_unstretch if invert else ghs_stretch
+        curve = _CURVES[self.kind][invert]
         return curve(x, *self.values).astype(x.dtype, copy=False)
 
     def as_dict(self) -> dict:
