@@ -89,8 +89,12 @@ def _lit(sky: Picture, stars: Picture, rng: np.random.Generator) -> tuple[Pictur
     colour = rng.uniform(0.3, 1.0, (len(sky), 1, 1))
     if len(sky) == 3 and rng.random() < 0.7:  # dust scatters blue most
         colour = np.sort(colour, axis=0)
-    glow = (rng.uniform(0.1, 0.7) * colour * glow / glow.max()).astype(np.float32)
-    facts = {"place": [int(y), int(x)], "width": width, "fall": fall, "patchy": patchy}
+    colour *= rng.uniform(0.1, 0.7)
+    glow = (colour * glow / glow.max()).astype(np.float32)
+    facts = {
+        "place": [int(y), int(x)], "width": width, "fall": fall, "patchy": patchy,
+        "colour": colour.ravel().tolist(),
+    }  # fmt: skip
     return np.minimum(1 - (1 - sky) * (1 - glow), np.float32(0.97)), facts
 
 

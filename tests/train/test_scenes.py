@@ -341,6 +341,7 @@ def test_a_star_lights_dust_about_it_which_stays(bright: stars.Field) -> None:
         far = np.hypot(*(np.indices(glow.shape) - np.array([y, x])[:, None, None]))
         near = far < 2 * lit["width"]
         assert glow.max() > 0.03
+        assert glow.max() < max(lit["colour"]) + 0.01
         assert glow[near].mean() > 2 * abs(glow[~near]).mean()
 
 
