@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import KerasTensor, ops
 
 from nox_train.plans import LossPlan
@@ -27,8 +28,18 @@ _USUAL_STEP, _LEAST_STEP = 0.02, 0.005
 _FOOTPRINT, _WINDOW, _FINE, _LEAST_GRAIN = 0.02, 16, 5, 1e-3
 
 
+def _filtered(x: KerasTensor, kernel: Sequence[Sequence[float]]) -> KerasTensor:
+    """Every channel through one kernel, where it fits whole.
+
+    On CPUs TensorFlow takes several times as long for slices or an average pool, and most
+    of that for their gradients.
+    """
+    weights = np.asarray(kernel, np.float32)[:, :, None, None]
+    return ops.depthwise_conv(x, np.repeat(weights, x.shape[-1], axis=2))
+
+
 def _differences(x: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
-    return x[:, 1:, :, :] - x[:, :-1, :, :], x[:, :, 1:, :] - x[:, :, :-1, :]
+    return _filtered(x, [[-1.0], [1.0]]), _filtered(x, [[-1.0, 1.0]])
 
 
 def _size(error: KerasTensor, kind: str) -> KerasTensor:
@@ -185,7 +196,7 @@ def grain_distance(shown: KerasTensor, target: KerasTensor, light: KerasTensor) 
 
     def grain(picture: KerasTensor) -> KerasTensor:
         channels = ops.concatenate([picture, ops.mean(picture, -1, keepdims=True)], axis=-1)
-        broad = ops.average_pool(channels, _FINE, 1, padding="valid")
+        broad = _filtered(channels, np.full((_FINE, _FINE), 1 / _FINE**2))
         fine = inside * ops.abs(channels[:, cut:-cut, cut:-cut] - broad)
         return ops.average_pool(fine, _WINDOW, _WINDOW, padding="valid") / (share + 1e-3)
 
