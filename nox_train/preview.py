@@ -28,6 +28,7 @@ def _said(facts: dict) -> str:
         if facts[key]:
             value = f" {facts[key]:.2g}" if isinstance(facts[key], float) else ""
             words.append({"rounds": "deconvolved", "reduction": "reduced"}.get(key, key) + value)
+    words += ["recombined"] * bool(facts["recombined"])
     if "resized" in facts:
         words.append(f"resized {facts['resized']:g}")
     return ", ".join(words)

@@ -18,7 +18,10 @@ CURVES = ("none", "mtf", "asinh", "s")
 #: Share of the scenes that are single raw frames without calibration.
 RAW = 0.015
 #: Share of the scenes whose stars have cores that are not white.
-BURNT = 0.3
+BURNT = 0.2
+#: Share of the scenes whose stars were made smaller, and of the finished ones whose stars were
+#: processed alone and put back.
+REDUCED, RECOMBINED = 0.06, 0.06
 #: Share of the finished ones that were stretched with their colours kept.
 LUPTON = 0.06
 
@@ -80,8 +83,10 @@ class Recipe:
         See `nox_train.processing.sharpened`.
     rounds : int
         Of `nox_train.processing.deconvolved`, with `radius`; 0 for none.
-    reduction : float
+    reduction, reach : float, int
         See `nox_train.processing.reduced_stars`.
+    recombined : tuple of float
+        See `nox_train.processing.recombined`; empty for none.
     jpeg : int
         Quality, or 0 for none.
     """
@@ -118,6 +123,8 @@ class Recipe:
     radius: float = 1.0
     rounds: int = 0
     reduction: float = 0.0
+    reach: int = 1
+    recombined: tuple[float, ...] = ()
     jpeg: int = 0
 
     def as_dict(self) -> dict:
@@ -209,12 +216,16 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
         sharpening=float(rng.uniform(0.2, 2.0)) if sharpen else 0.0,
         radius=float(rng.uniform(0.6, 1.6)),
         rounds=int(rng.integers(2, 7)) if deconvolve else 0,
-        reduction=float(rng.uniform(0.3, 1.0)) if rarely(0.03) else 0.0,
+        reduction=float(rng.uniform(0.3, 1.0)) if rarely(REDUCED) else 0.0,
+        reach=int(rng.choice([1, 1, 1, 2, 3])),
         jpeg=int(rng.integers(75, 97)) if rarely(0.12) else 0,
         colour=float(rng.uniform(1.1, 2.2)) if rarely(0.3) else 1.0,
     )
     if rarely(RAW):
         drawn = _raw(drawn, rng, mono)
+    if not linear and rarely(RECOMBINED):
+        stretched = float(rng.uniform(0.5, 0.9)), float(rng.uniform(0.4, 1.0))
+        drawn = replace(drawn, recombined=stretched)
     if rarely(BURNT):
         drawn = _burnt_out(drawn, rng)
     if not linear and not mono and rarely(LUPTON):

@@ -301,7 +301,9 @@ def render(
     if facts is not None:
         facts |= {"gain": gain} | ({"shown": shown} if shown else {})
     if recipe.reduction:
-        input_ = processing.reduced_stars(input_, target, recipe.reduction)
+        input_ = processing.reduced_stars(input_, target, recipe.reduction, recipe.reach)
+    if recipe.recombined:
+        input_ = processing.recombined(input_, target, *recipe.recombined)
     return _finish(input_, recipe), _finish(target, recipe)
 
 

@@ -39,7 +39,7 @@ _SEAM_SIDE = 1152
 #: Pictures that are looked over for seams: it takes two more runs on each.
 _SEAM_PICTURES = 6
 #: A bright star is left if its core keeps more than this share of its light.
-_LEFT = 0.2
+LEFT = 0.2
 
 
 def is_linear(picture: np.ndarray) -> bool:
@@ -245,7 +245,7 @@ def measure(
     pits = new_pits(flattened(grey_seen), flattened(grey_shown), changed, rough)
     gone = max(count[0] - count[1], 0)
     found = halos(grey_seen, grey_shown, rough)
-    left = [h["profile"][0] > _LEFT * h["before"][0] for h in found]
+    left = [h["profile"][0] > LEFT * h["before"][0] for h in found]
     result = {
         "name": path.name,
         "shape": list(picture.shape),

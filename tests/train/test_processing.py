@@ -120,6 +120,34 @@ def test_reduced_stars_are_smaller_and_the_rest_is_left() -> None:
     np.testing.assert_allclose(made[0, :5], _star()[0, :5], atol=1e-6)
 
 
+def test_a_wider_reduction_leaves_a_small_core_in_the_glow_of_a_large_star() -> None:
+    y, x = np.indices((81, 81)) - 40
+    r = np.hypot(x, y)
+    starless = np.full((1, 81, 81), 0.1, np.float32)
+    glow = 0.3 * np.exp(-r / 15)
+    picture = (starless + np.where(r < 6, 0.9, glow)).astype(np.float32).clip(0, 1)
+    cores = [
+        int((processing.reduced_stars(picture, starless, 1.0, reach)[0] > 0.9).sum())
+        for reach in (1, 3)
+    ]
+    assert 0 < cores[1] < 0.5 * cores[0]
+    far = r > 20
+    made = processing.reduced_stars(picture, starless, 1.0, 3)[0]
+    np.testing.assert_allclose(made[far], picture[0][far], atol=0.03)
+
+
+def test_stars_that_are_put_back_are_dimmer_and_the_ground_is_left() -> None:
+    starless = np.full((1, 41, 41), 0.1, np.float32)
+    same = processing.recombined(_star(), starless, 0.5, 1.0)
+    np.testing.assert_allclose(same, _star(), atol=1e-6)
+    made = processing.recombined(_star(), starless, 0.8, 0.6)
+    ratio = (made - starless) / np.maximum(_star() - starless, 1e-6)
+    assert ratio[0, 20, 20] <= 0.6 + 1e-6
+    # The fainter, the more they fade: glow goes before cores do.
+    assert ratio[0, 20, 24] < ratio[0, 20, 20]
+    assert made.min() >= 0.1 - 1e-6
+
+
 @pytest.mark.parametrize("soft", [False, True])
 def test_cores_end_at_each_channels_white_and_are_hollow_where_stars_are(soft: bool) -> None:
     y, x = np.indices((41, 41)) - 20

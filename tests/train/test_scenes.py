@@ -10,7 +10,16 @@ from scipy import ndimage
 from nox_runtime import stretch
 from nox_train import backgrounds, processing, psf, scenes, sensor, stars
 from nox_train.processing import Development
-from nox_train.recipes import BURNT, LUPTON, RAW, Recipe, random_development, random_recipe
+from nox_train.recipes import (
+    BURNT,
+    LUPTON,
+    RAW,
+    RECOMBINED,
+    REDUCED,
+    Recipe,
+    random_development,
+    random_recipe,
+)
 from nox_train.scenes import compose, enlarged, render, shrunk
 
 
@@ -175,7 +184,8 @@ def test_stars_keep_to_their_share_of_the_scene(field: stars.Field) -> None:
     [
         {"bloom": True}, {"bayer": "RGGB"}, {"frames": 6}, {"hot": 20, "cosmics": 10},
         {"response": 0.01, "banding": 0.3}, {"sharpening": 1.5}, {"rounds": 5},
-        {"reduction": 1.0}, {"jpeg": 85}, {"shift": (0.5, 0.5)}, {"knee": 0.5},
+        {"reduction": 1.0}, {"reduction": 1.0, "reach": 3}, {"recombined": (0.7, 0.8)},
+        {"jpeg": 85}, {"shift": (0.5, 0.5)}, {"knee": 0.5},
         {"shadows": 2.0}, {"curve": ("s", 1.5)}, {"curve": ("asinh", 6.0)}, {"correlation": 0.7},
         {"colour": 1.8}, {"whites": (1.0, 0.5, 0.8)},
         {"development": Development("lupton", (99.0,))},
@@ -275,6 +285,8 @@ def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
         (RAW, lambda r: r.hot > 40),
         (BURNT, lambda r: bool(r.whites)),
         (0.4 * BURNT, lambda r: bool(r.hollow)),
+        (REDUCED, lambda r: r.reduction > 0),
+        (RECOMBINED * 0.7, lambda r: bool(r.recombined)),
         (LUPTON * 0.7, lambda r: r.development.kind == "lupton"),
     ):
         slack = 4 * np.sqrt(share / len(drawn))
@@ -284,7 +296,7 @@ def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
         assert not (r.frames > 1 and (r.bayer or r.bloom or r.correlation or r.knee < 1))
         assert not (r.bayer and (r.bloom or r.correlation))
         assert not (r.bloom and r.knee < 1)
-        assert not (r.linear and r.development.kind == "lupton")
+        assert not (r.linear and (r.recombined or r.development.kind == "lupton"))
     mono = [random_recipe(rng, mono=True) for _ in range(200)]
     assert {len(r.whites) for r in mono} == {0, 1}
 
