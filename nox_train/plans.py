@@ -219,7 +219,7 @@ class BankPlan:
     ``invented`` of the backgrounds is procedural in any case.
     """
 
-    seed: int = 7
+    seed: int = 10
     fields: int = 448
     field_size: int = 1024
     backgrounds: int = 2048

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy import fft, sparse
@@ -62,7 +63,7 @@ def diffraction(
     oversample: int = 2,
     aberrations: Mapping[str, float] | None = None,
     aperture: str = "round",
-    **shape: float,
+    **shape: Any,
 ) -> np.ndarray:
     """Diffraction pattern of a telescope's pupil (Fraunhofer), pixel-integrated.
 
@@ -184,7 +185,7 @@ def bands(
     aberrations: Sequence[Mapping[str, float]] | None = None,
     oversample: int = 2,
     aperture: str = "round",
-    **shape: float,
+    **shape: Any,
 ) -> list[np.ndarray]:
     """Diffraction patterns in several broad passbands, on the grid of sub-pixels.
 

@@ -139,6 +139,20 @@ def _corner(rng: np.random.Generator, mono: bool) -> dict[str, Any]:
     }
 
 
+def _clips(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
+    """Three to six clips or spacers, not quite evenly spaced nor alike."""
+    count, first = int(rng.choice([3, 3, 4, 6])), float(rng.uniform(0, 2 * np.pi))
+    width, depth = rng.uniform(0.008, 0.05), rng.uniform(0.01, 0.06)
+    return tuple(
+        (
+            float(first + 2 * np.pi * k / count + rng.normal(0, 0.06)),
+            float(width * rng.uniform(0.6, 1.4)),
+            float(depth * rng.uniform(0.4, 1.4)),
+        )
+        for k in range(count)
+    )
+
+
 def _space_telescope(rng: np.random.Generator, mono: bool) -> Optics:
     webb = rng.random() < 0.75
     sets = WEBB_UM if webb else HUBBLE_UM
@@ -168,8 +182,9 @@ def random_optics(rng: np.random.Generator, *, mono: bool = False) -> Optics:
     for the web.  More than half of the telescopes show diffraction, and of those with
     a secondary most have four vanes.  A fifth of the fields lie off the axis of a fast
     system, a sixth suffered from the mount; a third of the refractors has violet
-    halos.  Three in a hundred are the Webb telescope's, one Hubble's; 1.5 in a
-    hundred are out of focus.  With `mono` all channels are alike.
+    halos.  Clips or spacers at the edge of one aperture in eight throw short uneven rays, as do
+    irises whose blades lie unevenly.  Three in a hundred are the Webb telescope's, one
+    Hubble's; 1.5 in a hundred are out of focus.  With `mono` all channels are alike.
     """
     if rng.random() < 0.04:
         return _space_telescope(rng, mono)
@@ -178,8 +193,9 @@ def random_optics(rng: np.random.Generator, *, mono: bool = False) -> Optics:
         fwhm = float(rng.uniform(0.5, 1.8))
     secondary = rng.random() < 0.45
     iris = not secondary and rng.random() < 0.1  # a camera lens stopped down
+    clipped = not iris and rng.random() < 0.12
     corner, donut = rng.random() < 0.2, rng.random() < 0.015
-    diffracts = secondary or iris or corner or donut or rng.random() < 0.15
+    diffracts = secondary or iris or clipped or corner or donut or rng.random() < 0.15
     lambda_over_d = float(rng.uniform(0.62, max(0.8, min(2.2, fwhm))))
     filters = _filters(rng, mono)
     facts: dict[str, Any] = {
@@ -205,10 +221,14 @@ def random_optics(rng: np.random.Generator, *, mono: bool = False) -> Optics:
             "vane_offset": float(rng.uniform(0.02, 0.08)) if rng.random() < 0.06 else 0.0,
         }
     if iris:
+        blades, uneven = int(rng.choice([5, 6, 7, 8, 9])), rng.random() < 0.5
         facts |= {
-            "blades": int(rng.choice([5, 6, 7, 8, 9])),
+            "blades": blades,
             "blade_angle": float(rng.uniform(0, np.pi)),
+            "blade_errors": tuple((uneven * rng.normal(0, 0.06, blades)).tolist()),
         }
+    if clipped:
+        facts["clips"] = _clips(rng)
     return Optics(
         fwhm=fwhm,
         beta=float(rng.uniform(2.2, 5.0)),

@@ -21,7 +21,7 @@ LINES_UM = {"S": 0.6724, "H": 0.6563, "O": 0.5007}
 #: What a round aperture is made of.
 _ROUND = (
     "obstruction", "vanes", "vane_width", "vane_angle", "vane_bend", "vane_offset", "blades",
-    "blade_angle",
+    "blade_angle", "blade_errors", "clips",
 )  # fmt: skip
 
 
@@ -52,8 +52,9 @@ class Optics:
         Diffraction: second channel's wavelength over the aperture; 0 leaves it out.
     aperture : {"round", "hexagons", "bahtinov"}
         A function of `nox_train.psf.pupils`; its arguments are the following
-        (those up to `blade_angle` are for "round", `aperture_angle` for the others).
-    obstruction, vanes, vane_width, vane_angle, vane_bend, vane_offset, blades, blade_angle
+        (those up to `clips` are for "round", `aperture_angle` for the others).
+    obstruction, vanes, vane_width, vane_angle, vane_bend, vane_offset, blades, blade_angle,
+    blade_errors, clips
         As for `pupil`.
     aberrations : dict
         By Zernike term, over the whole field.
@@ -107,6 +108,8 @@ class Optics:
     vane_offset: float = 0.0
     blades: int = 0
     blade_angle: float = 0.0
+    blade_errors: tuple[float, ...] = ()
+    clips: tuple[tuple[float, float, float], ...] = ()
     aberrations: dict[str, float] = field(default_factory=dict)
     chromatic_defocus: tuple[float, float, float] = (0.0, 0.0, 0.0)
     position: tuple[float, float] = (0.0, 0.0)

@@ -8,7 +8,7 @@ wide, which keeps narrow vanes and gaps right below a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -30,6 +30,8 @@ def pupil(
     vane_offset: float = 0.0,
     blades: int = 0,
     blade_angle: float = 0.0,
+    blade_errors: Sequence[float] = (),
+    clips: Sequence[tuple[float, float, float]] = (),
     vignetting: float = 0.0,
     vignetting_angle: float = 0.0,
 ) -> np.ndarray:
@@ -59,6 +61,12 @@ def pupil(
         makes as many spikes, an odd one twice as many.
     blade_angle : float
         Direction of the middle of the first blade.
+    blade_errors : sequence of float
+        How far each blade is turned from where it should be: the two ends of a spike part.
+    clips : sequence of (angle, width, depth)
+        What reaches into the aperture from its edge: clips that hold a mirror, spacers of
+        a lens; short uneven rays at right angles to them.  Widths and depths over the
+        diameter.
     vignetting : float
         Shift of a second circle of the same size that cuts the aperture to a lens or
         cat's eye, over the diameter: what a barrel does in the corners.
@@ -76,6 +84,7 @@ def pupil(
         open_ = np.ones_like(r)
         for k in range(blades):
             a = blade_angle + 2 * np.pi * k / blades
+            a += blade_errors[k] if k < len(blade_errors) else 0.0
             inside = np.cos(np.pi / blades) - (x * np.cos(a) + y * np.sin(a))
             open_ *= np.clip(inside * edge + 0.5, 0, 1)
     else:
@@ -93,6 +102,11 @@ def pupil(
         if vane_bend:
             across = across - 8 * vane_bend * along * (1 - along)
         open_ *= 1.0 - np.where(along > 0, _bar(np.abs(across), vane_width, edge), 0.0)
+    for angle, width, depth in clips:
+        along = x * np.cos(angle) + y * np.sin(angle)
+        across = np.abs(-x * np.sin(angle) + y * np.cos(angle))
+        cover = np.clip((along - 1 + 2 * depth) * edge + 0.5, 0, 1)
+        open_ *= 1.0 - cover * _bar(across, width, edge)
     return open_
 
 

@@ -295,7 +295,10 @@ def test_random_optics_are_as_common_as_they_are_said_to_be() -> None:
         return sum(holds) / len(holds)
 
     assert 0.35 < share([o.fwhm < 1.8 for o in drawn]) < 0.5
-    assert 0.5 < share([o.lambda_over_d > 0 for o in drawn]) < 0.7
+    assert 0.5 < share([o.lambda_over_d > 0 for o in drawn]) < 0.75
+    assert share([bool(o.clips) for o in drawn]) == pytest.approx(1 / 8, abs=0.025)
+    uneven = [any(o.blade_errors) for o in drawn if o.blades]
+    assert share(uneven) == pytest.approx(0.5, abs=0.15)
     assert share([o.aperture == "hexagons" for o in drawn]) == pytest.approx(0.03, abs=0.01)
     assert share([o.microlens_share > 0 for o in drawn]) == pytest.approx(0.05, abs=0.012)
     assert share([o.field_coma != 0 for o in drawn]) == pytest.approx(0.2, abs=0.03)

@@ -93,6 +93,31 @@ def test_an_iris_makes_a_star(blades: int, spikes: int) -> None:
     assert _same_directions(found, wanted)
 
 
+def test_turned_blades_part_the_ends_of_a_spike() -> None:
+    errors = (0.0, 0.0, 0.0, 0.2, 0.2, 0.2)
+    image = psf.diffraction(257, 1.2, blades=6, blade_angle=0.3, blade_errors=errors,
+                            wavelengths=(0.9, 0.95, 1.0, 1.05, 1.1))  # fmt: skip
+    turns = [np.degrees(0.3 + 2 * np.pi * k / 6 + e) + s for k, e in enumerate(errors)
+             for s in (0, 180)]  # fmt: skip
+    found = _spikes(image, 35, 90, 10)
+    assert len(found) == 12
+    assert _same_directions(found, sorted({round(a % 360, 3) for a in turns}))
+
+
+def test_clips_throw_rays_at_right_angles_to_themselves() -> None:
+    angle = 0.5
+    clips = ((angle, 0.02, 0.06), (angle + np.pi, 0.02, 0.06))
+    bare, held = (
+        _around(psf.diffraction(257, 1.2, clips=c, wavelengths=(0.9, 1.0, 1.1)), 20, 60)
+        for c in ((), clips)
+    )
+    more = held[1] / bare[1]
+    found = held[0][np.argsort(more)[-4:]]
+    off = np.abs((found - np.degrees(angle)) % 180 - 90)
+    assert off.max() < 8
+    assert more.max() > 1.5 * np.median(more)
+
+
 def test_curved_vanes_smear_their_spikes() -> None:
     shape = {"vanes": 4, "vane_width": 0.02, "obstruction": 0.3}
     straight = _around(psf.diffraction(257, 1.2, **shape), 40, 90)[1]
