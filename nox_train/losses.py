@@ -28,7 +28,7 @@ _USUAL_STEP, _LEAST_STEP = 0.02, 0.005
 _FOOTPRINT, _WINDOW, _FINE, _LEAST_GRAIN = 0.02, 16, 5, 1e-3
 
 
-def _filtered(x: KerasTensor, kernel: Sequence[Sequence[float]]) -> KerasTensor:
+def _filtered(x: KerasTensor, kernel: np.ndarray | list[list[float]]) -> KerasTensor:
     """Every channel through one kernel, where it fits whole.
 
     On CPUs TensorFlow takes several times as long for slices or an average pool, and most
