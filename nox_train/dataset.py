@@ -43,6 +43,9 @@ ENLARGED = 0.1
 #: scene in fifty would show such a star's wide, burnt-out core.  With 0.2 faint stars suffered.
 BRIGHT = 0.12
 _BRIGHTEST = 4
+#: Share of these scenes whose star is so much brighter than its field that it is a giant among
+#: stars that stay small, and how much brighter at most.
+GIANT, _GIANT_FACTOR = 0.4, 100.0
 #: Share of these scenes, ten times that of the others, with dust that the star lights.
 LIT = 0.3
 
@@ -174,13 +177,16 @@ class Bank(Scenes):
             side = size // factor
         j = self._background(rng, self.field_facts[i]["optics"]["fwhm"], shrinking=side > size)
         bright = rng.random() < BRIGHT
-        stars = self.bright_stars(rng, i, side) if bright else self.stars(rng, i, 2 * side)
+        giant = log_uniform(rng, 3.0, _GIANT_FACTOR) if bright and rng.random() < GIANT else 1.0
+        stars = self.bright_stars(rng, i, side, giant) if bright else self.stars(rng, i, 2 * side)
         recipe = random_recipe(rng, mono=stars.mono)
-        if bright and rng.random() < 0.6:
+        if giant > 1:
+            recipe = replace(recipe, most=0.7)
+        elif bright and rng.random() < 0.6:
             recipe = replace(recipe, boost=log_uniform(rng, 3.0, 300.0))
         lit = rng.random() < (LIT if bright else 0.1 * LIT)
         made = compose(self.backgrounds[j], stars, rng, size=side, recipe=recipe, lit=lit)
-        made.parameters.update(field=i, background=j, bright=bright)
+        made.parameters.update(field=i, background=j, bright=bright, giant=giant)
         if side > size:
             return shrunk(made)
         return enlarged(made, factor, _grain(rng, made, size)) if factor > 1 else made
@@ -189,8 +195,14 @@ class Bank(Scenes):
         """A random part of field `i`, `size` pixels a side or the whole where smaller."""
         return self._field(i, _window(self.fields[i], size, rng))
 
-    def bright_stars(self, rng: np.random.Generator, i: int, size: int) -> Field:
-        """A part of field `i` with one of its brightest stars somewhere in it."""
+    def bright_stars(
+        self, rng: np.random.Generator, i: int, size: int, giant: float = 1.0
+    ) -> Field:
+        """A part of field `i` with one of its brightest stars somewhere in it.
+
+        That star alone is made `giant` times as bright, the others are left.  Its light is
+        what is there on both sides of it alike; the field's faint stars are not.
+        """
         light, block = self.fields[i], 16
         side = light.shape[1]
         coarse = light[1, : side // block * block, : side // block * block]
@@ -199,7 +211,15 @@ class Bank(Scenes):
         star = (np.array(np.unravel_index(place, coarse.shape)) + 0.5) * block
         first = (star - rng.uniform(0.1, 0.9, 2) * size).astype(int)
         rows, columns = ((f + np.arange(min(size, side))) % side for f in first)
-        return self._field(i, light[:, rows[:, None], columns])
+        field = self._field(i, light[:, rows[:, None], columns])
+        if giant > 1:
+            y, x = _summit(light[1], *star.astype(int))
+            across, along = (2 * y - rows) % side, (2 * x - columns) % side
+            mirrored = self._field(i, light[:, across[:, None], along]).light
+            alone = np.minimum(field.light, mirrored)
+            alone = np.maximum(alone - 2 * np.median(alone, axis=(1, 2), keepdims=True), 0)
+            field = replace(field, light=field.light + np.float32(giant - 1) * alone)
+        return field
 
     def _field(self, i: int, part: np.ndarray) -> Field:
         light = part.astype(np.float32)
@@ -221,6 +241,18 @@ class Bank(Scenes):
             if seeing is None or low <= seeing <= high:
                 break
         return j
+
+
+def _summit(light: np.ndarray, y: int, x: int, reach: int = 8) -> tuple[int, int]:
+    """Climb to the nearest star's peak, in a map that is periodic at its edges."""
+    around = np.arange(-reach, reach + 1)
+    while True:
+        rows, columns = (y + around) % len(light), (x + around) % len(light)
+        near = light[rows[:, None], columns]
+        if near.max() <= light[y, x]:
+            return y, x
+        dy, dx = np.unravel_index(int(np.argmax(near)), near.shape)
+        y, x = int(rows[dy]), int(columns[dx])
 
 
 def _grain(rng: np.random.Generator, scene: Scene, size: int) -> np.ndarray | float:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from nox_train import backgrounds, dataset
 
@@ -144,11 +146,30 @@ def test_bright_scenes_show_one_of_the_brightest_stars(bank: dataset.Bank) -> No
     assert len(places) > 8  # and not always in the middle
 
 
+def test_a_giant_is_brighter_and_its_neighbours_are_not(bank: dataset.Bank) -> None:
+    y, x = np.indices((256, 256))
+    stars = {(104, 120): 1.0, (136, 104): 0.3}
+    light = sum(p * np.exp(-((y - r) ** 2 + (x - c) ** 2) / 8) for (r, c), p in stars.items())
+    few = copy.copy(bank)
+    few.fields = np.broadcast_to((1024 * light).astype(np.float16), (1, 3, 256, 256))
+    grown = []
+    for seed in range(6):
+        plain, giant = (
+            few.bright_stars(np.random.default_rng(seed), 0, 256, factor).light[1]
+            for factor in (1.0, 20.0)
+        )
+        peaks = (plain == ndimage.maximum_filter(plain, 9)) & (plain > 0.1)
+        assert sorted(giant[peaks] / plain[peaks]) == pytest.approx([1.0, 20.0], rel=0.01)
+        grown.append(giant.max())
+    assert max(grown) == pytest.approx(20, rel=0.01)
+
+
 def test_scenes_round_a_bright_star_have_their_share(bank: dataset.Bank) -> None:
     rng = np.random.default_rng(2)
     drawn = [bank.scene(rng, 32).parameters for _ in range(150)]
     assert np.mean([p["bright"] for p in drawn]) == pytest.approx(dataset.BRIGHT, abs=0.13)
     assert max(p["boost"] for p in drawn if p["bright"]) > 30
+    assert {p["bright"] for p in drawn if p["giant"] > 1} == {True}
     lit = [p["bright"] for p in drawn if "lit" in p["relit"]]
     assert 2 < len(lit) < 30
     assert np.mean(lit) > 0.3
