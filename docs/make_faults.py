@@ -21,15 +21,16 @@ SIDE = 240
 #: Photograph, and the upper left corner of the crop: the worst found by eye on each.
 CROPS = (
     ("jamesbrink__california-nebula.jpg", 690, 320),
-    ("jamesbrink__crescent-nebula.jpg", 340, 130),
+    ("jamesbrink__crescent-nebula.jpg", 540, 700),
     ("jamesbrink__double-cluster.jpg", 760, 480),
     ("jamesbrink__elephants-trunk.jpg", 950, 460),
     ("jamesbrink__horsehead-nebula.jpg", 495, 620),
-    ("jamesbrink__lagoon-nebula-wide.jpg", 1270, 110),
+    ("jamesbrink__lagoon-nebula-wide.jpg", 90, 0),
     ("jamesbrink__whirlpool-galaxy.jpg", 440, 730),
     ("jwst__potm2306a.jpg", 110, 890),
     ("jwst__weic2212a.jpg", 590, 580),
     ("skimage__hubble_deep_field.jpg", 390, 380),
+    ("astropydata__ngc6976.jpeg", 1800, 980),
 )
 _COLUMNS = 2
 
