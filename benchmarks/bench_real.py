@@ -25,7 +25,7 @@ from nox_runtime import StarRemover, batch
 from nox_runtime.errors import NoxError
 from nox_runtime.images import open_image
 from nox_train.benchmark.classical import flattened
-from nox_train.benchmark.real import LEFT, SIGMAS, background_noise, halos, sources
+from nox_train.benchmark.real import SIGMAS, background_noise, halos, sources, stars_left
 
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "astro"
 
@@ -51,8 +51,8 @@ def measure(path: Path, remover: StarRemover, out: Path) -> tuple[int, int, int,
     before, after = flattened(seen), flattened(shown)
     noise = background_noise(before, picture)
     bright = halos(seen, shown, noise)
-    left = sum(star["profile"][0] > LEFT * star["before"][0] for star in bright)
-    return sources(before, SIGMAS * noise), sources(after, SIGMAS * noise), len(bright), left
+    threshold = SIGMAS * noise
+    return sources(before, threshold), sources(after, threshold), len(bright), stars_left(bright)
 
 
 def main() -> int:

@@ -217,6 +217,7 @@ class Bank(Scenes):
             across, along = (2 * y - rows) % side, (2 * x - columns) % side
             mirrored = self._field(i, light[:, across[:, None], along]).light
             alone = np.minimum(field.light, mirrored)
+            # In crowded fields something faint lies on both sides almost everywhere.
             alone = np.maximum(alone - 2 * np.median(alone, axis=(1, 2), keepdims=True), 0)
             field = replace(field, light=field.light + np.float32(giant - 1) * alone)
         return field

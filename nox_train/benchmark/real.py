@@ -39,7 +39,7 @@ _SEAM_SIDE = 1152
 #: Pictures that are looked over for seams: it takes two more runs on each.
 _SEAM_PICTURES = 6
 #: A bright star is left if its core keeps more than this share of its light.
-LEFT = 0.2
+_LEFT = 0.2
 
 
 def is_linear(picture: np.ndarray) -> bool:
@@ -179,6 +179,11 @@ def halos(before: np.ndarray, after: np.ndarray, sigma: float) -> list[dict]:
     return out
 
 
+def stars_left(found: list[dict]) -> int:
+    """How many of the stars that `halos` found still have a fifth of their core's light."""
+    return sum(star["profile"][0] > _LEFT * star["before"][0] for star in found)
+
+
 def seams(remover: Remover, picture: np.ndarray, linear: bool | None) -> dict:
     """Largest and 99.99th percentile of the change when tiles fall elsewhere.
 
@@ -245,7 +250,6 @@ def measure(
     pits = new_pits(flattened(grey_seen), flattened(grey_shown), changed, rough)
     gone = max(count[0] - count[1], 0)
     found = halos(grey_seen, grey_shown, rough)
-    left = [h["profile"][0] > LEFT * h["before"][0] for h in found]
     result = {
         "name": path.name,
         "shape": list(picture.shape),
@@ -254,7 +258,7 @@ def measure(
         "left": count[1],
         "left share": count[1] / count[0] if count[0] else None,
         "brightest": len(found),
-        "brightest left": int(sum(left)),
+        "brightest left": stars_left(found),
         "pits": pits,
         "pits per source removed": pits / gone if gone else None,
         "changed": float(changed.mean()),
