@@ -41,7 +41,7 @@ SHRUNK = 0.12
 ENLARGED = 0.1
 #: Share of the scenes that lie round one of their field's brightest stars: at random one
 #: scene in fifty would show such a star's wide, burnt-out core.  With 0.2 faint stars suffered.
-BRIGHT = 0.12
+BRIGHT = 0.15
 _BRIGHTEST = 4
 #: Share of these scenes whose star is so much brighter than its field that it is a giant among
 #: stars that stay small, and how much brighter at most.

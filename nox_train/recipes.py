@@ -24,6 +24,8 @@ BURNT = 0.2
 REDUCED, RECOMBINED = 0.06, 0.06
 #: Share of the finished ones that were stretched with their colours kept.
 LUPTON = 0.06
+#: Share of the scenes whose sky is black, clipped at its own level or above.
+BLACK = 0.08
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Recipe:
     most : float
         Largest share of the scene's pixels that may belong to stars.
     shadows : float
-        Where shadows are clipped, in noises below the sky; 0 for not at all.
+        Where shadows are clipped, in noises below the sky, or above it where negative; 0 for
+        not at all.
     curve : tuple of (str, float)
         A second stretch and its strength.
     colour : float
@@ -175,6 +178,13 @@ def _random_curve(rng: np.random.Generator) -> tuple[str, float]:
     return kind, strength[kind]
 
 
+def _random_shadows(rng: np.random.Generator) -> float:
+    kind = rng.random()
+    if kind < BLACK:
+        return float(rng.uniform(-2.5, 1.0))
+    return float(rng.uniform(1.0, 5.0)) if kind < BLACK + 0.4 else 0.0
+
+
 def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
     """Draw what amateurs do: a third linear, the rest stretched, some sharpened or worse."""
 
@@ -210,7 +220,7 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
         saturated=log_uniform(rng, 2e-3, 0.3),
         boost=log_uniform(rng, 1.0, 100.0) if rarely(0.2) else 1.0,
         most=0.7 if rarely(0.15) else 0.3,
-        shadows=float(rng.uniform(1.0, 5.0)) if rarely(0.4) else 0.0,
+        shadows=_random_shadows(rng),
         curve=_random_curve(rng),
         shift=tuple(rng.uniform(0, 1, 2).tolist()) if rarely(0.08) else (),
         sharpening=float(rng.uniform(0.2, 2.0)) if sharpen else 0.0,
@@ -219,7 +229,7 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
         reduction=float(rng.uniform(0.3, 1.0)) if rarely(REDUCED) else 0.0,
         reach=int(rng.choice([1, 1, 1, 2, 3])),
         jpeg=int(rng.integers(75, 97)) if rarely(0.12) else 0,
-        colour=float(rng.uniform(1.1, 2.2)) if rarely(0.3) else 1.0,
+        colour=log_uniform(rng, 1.1, 3.0) if rarely(0.3) else 1.0,
     )
     if rarely(RAW):
         drawn = _raw(drawn, rng, mono)
@@ -248,7 +258,9 @@ def _burnt_out(drawn: Recipe, rng: np.random.Generator) -> Recipe:
     levels = 1 - rng.uniform(0, 0.5) * rng.uniform(0, 1, 3)
     highest = rng.uniform(0.55, 1.0) if rng.random() < 0.67 else 1.0
     whites = tuple((highest * levels / levels.max()).tolist())
-    deep = tuple(rng.uniform(0, 0.5, 3).tolist()) if rng.random() < 0.4 else ()
+    # Deepest where a pipeline wraps or masks what is full: a ring with a dark middle.
+    deepest = 1.0 if rng.random() < 0.4 else 0.5
+    deep = tuple(rng.uniform(0, deepest, 3).tolist()) if rng.random() < 0.4 else ()
     return replace(drawn, whites=whites, hollow=deep, soft=bool(rng.random() < 0.6))
 
 

@@ -122,7 +122,8 @@ def _finished(background: Picture, recipe: Recipe) -> _Bench:
     here = np.full((len(background), 1), level, np.float64)
     sky = float(develop.inverse(here).mean())
     slope = float((develop.inverse(here + 1e-4).mean() - sky) / 1e-4)
-    low = max(0.0, level - recipe.shadows * recipe.grain) if recipe.shadows else 0.0
+    low = level - recipe.shadows * recipe.grain if recipe.shadows else 0.0
+    low = min(max(0.0, low), 0.5)  # nebula that fills the picture is not black
 
     def show(light: Picture) -> Picture:
         display = develop.forward(light)

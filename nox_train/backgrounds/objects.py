@@ -21,9 +21,9 @@ MODE_SHARES = (0.0, 0.85, 0.15)
 _Draw = Callable[[Canvas, np.random.Generator], dict]
 #: Each kind, and how many of it a background with "a few" holds on average.
 KINDS: dict[str, tuple[_Draw, float]] = {
-    "spiral": (galaxies.spiral, 0.8),
-    "elliptical": (galaxies.elliptical, 1.1),
-    "edge-on": (galaxies.edge_on, 0.6),
+    "spiral": (galaxies.spiral, 1.1),
+    "elliptical": (galaxies.elliptical, 1.6),
+    "edge-on": (galaxies.edge_on, 0.7),
     "galaxy cluster": (galaxies.cluster, 0.06),
     "planetary nebula": (knots.planetary, 1.2),
     "clump": (knots.clump, 1.6),
@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[_Draw, float]] = {
 }
 #: Small galaxies in a background of 512 px: with "a few", on average; with "many", from
 #: and to.  The Hubble Deep Field shows some 600 to its picture of 512 px a side.
-SMALL_FEW = 8.0
+SMALL_FEW = 12.0
 SMALL_MANY = (80.0, 900.0)
 #: Chance of labels and lines drawn on the finished picture.
 MARKS = 0.04

@@ -44,14 +44,14 @@ def _aberrations(rng: np.random.Generator, scale: float) -> dict[str, float]:
 
 
 def _scatter(rng: np.random.Generator, mono: bool) -> dict[str, Any]:
-    """Aureole, reflections in three pictures of ten, microlens replicas in one of twenty."""
+    """Aureole, reflections in four pictures of ten, microlens replicas in one of twenty."""
     halos = []
-    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.7, 0.2, 0.07, 0.03]))):
+    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.58, 0.28, 0.09, 0.05]))):
         colour = np.full(3, 0.6) if mono else rng.uniform(0.2, 1, 3)
         thin = rng.random() < 0.2
         halos.append(
             Halo(
-                share=_three(10 ** rng.uniform(-3.5, -1.7) * colour),
+                share=_three(10 ** rng.uniform(-3.5, -1.5) * colour),
                 radius=float(rng.uniform(12, 90)),
                 hole=float(rng.uniform(0.8, 0.95) if thin else rng.choice([0, 0.2, 0.35, 0.5])),
                 offset=tuple((rng.normal(0, 6, 2) * (rng.random() < 0.5)).tolist()),
