@@ -43,11 +43,32 @@ def _parser() -> argparse.ArgumentParser:
     average.add_argument("-o", "--output", type=Path, required=True, metavar="CHECKPOINT")
     average.set_defaults(run=_average)
 
+    _channels_parser(commands)
     sample = commands.add_parser("sample", help="write the sample picture that nox ships")
     sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.fits.fz")
     sample.add_argument("--seed", type=int, default=20261122)
     sample.set_defaults(run=_sample)
     return parser
+
+
+def _channels_parser(commands: argparse._SubParsersAction) -> None:
+    channels = commands.add_parser(
+        "channels",
+        help="which hidden channels of a network work; write it with more or fewer",
+        description="Count the hidden channels of each block that do anything on scenes with "
+        "stars. With -o write the network without the dead ones, or with the numbers that "
+        "--hidden gives: the strongest stay, new ones add nothing until they are trained.",
+        epilog="Example: nox-train channels nox-1.onnx -o smaller.npz",
+    )
+    channels.add_argument("network", type=Path, metavar="CHECKPOINT|MODEL.onnx")
+    channels.add_argument("-o", "--output", type=Path, metavar="CHECKPOINT")
+    channels.add_argument(
+        "--hidden", type=fit_command.numbers, metavar="N,N,...",
+        help="channels of each block, in the order of the table (default: those that work, in "
+        "sixteens)",
+    )  # fmt: skip
+    _bank_arguments(channels, fields=12)
+    channels.set_defaults(run=_channels)
 
 
 def _dataset_parser(commands: argparse._SubParsersAction) -> None:
@@ -74,16 +95,20 @@ def _dataset_parser(commands: argparse._SubParsersAction) -> None:
     preview.set_defaults(run=_preview)
     for parser in (pairs, preview):
         parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-        parser.add_argument(
-            "--backgrounds", metavar="FOLDER",
-            help="star-free pictures, SIDD-Small, RENOIR or any (default: all invented)",
-        )  # fmt: skip
-        parser.add_argument("--seed", type=int, default=1)
-        parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
-        parser.add_argument(
-            "--fields", type=int, default=40, metavar="N",
-            help="star fields to draw from (default: 40)",
-        )  # fmt: skip
+        _bank_arguments(parser, fields=40)
+
+
+def _bank_arguments(parser: argparse.ArgumentParser, fields: int) -> None:
+    parser.add_argument(
+        "--backgrounds", metavar="FOLDER",
+        help="star-free pictures, SIDD-Small, RENOIR or any (default: all invented)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument(
+        "--fields", type=int, default=fields, metavar="N",
+        help=f"star fields to draw from (default: {fields})",
+    )  # fmt: skip
 
 
 def _bank_plan(args: argparse.Namespace, size: int) -> BankPlan:
@@ -124,6 +149,31 @@ def _preview(args: argparse.Namespace) -> int:
         for path in write_preview(args.output, bank, seed=args.seed):
             print(path)
         del bank  # Windows cannot delete a mapped file
+    return 0
+
+
+def _channels(args: argparse.Namespace) -> int:
+    import tempfile
+
+    from nox_train import channels
+    from nox_train.checkpoint import Checkpoint
+    from nox_train.dataset import Bank, build_bank
+    from nox_train.validation import ValidationSet
+
+    checkpoint = Checkpoint.read(args.network)
+    channels.check(checkpoint.plan, args.hidden, args.network)
+    with tempfile.TemporaryDirectory() as scratch:
+        bank = Bank(build_bank(Path(scratch) / "bank", _bank_plan(args, 256), args.workers))
+        scenes = ValidationSet(bank, channels=checkpoint.plan.channels).inputs
+        del bank  # Windows cannot delete a mapped file
+    strengths = channels.activity(checkpoint, scenes)
+    print(f"{'block':10} {'channels':>8} {'at work':>8}")
+    for name, found in strengths.items():
+        print(f"{name:10} {len(found):8d} {channels.alive(found):8d}")
+    if args.output:
+        hidden = args.hidden or channels.without_dead(strengths)
+        channels.resized(checkpoint, hidden, strengths, args.seed).save(args.output)
+        print(args.output)
     return 0
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from nox_train.plans import ADVERSARIES, HEADS, LOSSES, OwnPlan, TrainingPlan
 from nox_train.presets import FINETUNE, PRESETS, with_budget
 
-_NETWORK = ("head", "widths", "unshuffle", "channels")
+_NETWORK = ("head", "widths", "hidden", "unshuffle", "channels")
 _LOSS = (
     "star_weight", "star_knee", "star_quantile", "bright_quantile", "grain_power", "grain",
     "gradient", "multi_scale", "adversarial", "perceptual", "adversary",
 )  # fmt: skip
-_LOOP = ("rate", "batch", "size", "sizes", "seed", "workers", "reuse", "precision")
+_LOOP = ("rate", "batch", "size", "sizes", "seed", "workers", "reuse", "revive", "frozen", "precision")
 
 
 def _given(args: argparse.Namespace, names: tuple[str, ...]) -> dict:
@@ -64,7 +64,8 @@ def _finetune(args: argparse.Namespace) -> int:
     return 0
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers above 0 with commas between them, as options of the command line."""
     try:
         found = tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -74,6 +75,10 @@ def _numbers(text: str) -> tuple[int, ...]:
             f"{text!r} is no list of whole numbers; write for instance 128,256,384"
         )
     return found
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def add_parsers(commands: argparse._SubParsersAction) -> None:
@@ -97,9 +102,22 @@ def add_parsers(commands: argparse._SubParsersAction) -> None:
     _loop_arguments(fit)
     network = fit.add_argument_group("network", "otherwise than the preset")
     network.add_argument("--head", choices=HEADS)
-    network.add_argument("--widths", type=_numbers, metavar="N,N,...", help="channels by level")
+    network.add_argument("--widths", type=numbers, metavar="N,N,...", help="channels by level")
+    network.add_argument(
+        "--hidden", type=numbers, metavar="N,N,...",
+        help="channels within each block, in the order of `nox-train channels`",
+    )  # fmt: skip
     network.add_argument("--unshuffle", type=int, choices=(2, 4), help="side of the first cells")
     network.add_argument("--channels", type=int, choices=(1, 3), help="1: a model for mono alone")
+    network.add_argument(
+        "--revive", action="store_const", const=True,
+        help="begin hidden channels anew that are dead in the first weights, which may have "
+        "other numbers of them",
+    )  # fmt: skip
+    network.add_argument(
+        "--freeze", dest="frozen", type=_names, metavar="LAYER,LAYER,...",
+        help="layers that are not trained, by their names' beginnings, for instance down0,up0",
+    )  # fmt: skip
     _loss_arguments(fit)
     fit.set_defaults(run=_fit)
     _finetune_parser(commands)
@@ -116,7 +134,7 @@ def _loop_arguments(parser: argparse.ArgumentParser) -> None:
     side = parser.add_mutually_exclusive_group()
     side.add_argument("--size", type=int, help="side of a patch, in pixels")
     side.add_argument(
-        "--sizes", type=_numbers, metavar="PX,PX,...",
+        "--sizes", type=numbers, metavar="PX,PX,...",
         help="sides that grow over the training, in equal shares of it; --batch is that of "
         "the first and shrinks with them",
     )  # fmt: skip

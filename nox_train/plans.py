@@ -29,6 +29,9 @@ class GeneratorPlan:
     bottom_blocks : int
         Residual blocks at the coarsest level; every other level has one on the
         way down and one on the way up.
+    hidden : tuple of int
+        Channels between the two convolutions of each block, in the order of `blocks`;
+        empty for twice the block's width.
     unshuffle : int
         Side of the pixel blocks turned into channels before the first level.
     channels : int
@@ -43,6 +46,7 @@ class GeneratorPlan:
 
     widths: tuple[int, ...] = (32, 64, 128, 192, 192)
     bottom_blocks: int = 2
+    hidden: tuple[int, ...] = ()
     unshuffle: int = 2
     channels: int = 3
     head: str = "subtract"
@@ -53,6 +57,28 @@ class GeneratorPlan:
         _one_of("architecture", self.architecture, ARCHITECTURES)
         if self.channels not in (1, 3):
             raise ValueError(f"channels is {self.channels}; it must be 1 or 3")
+        if self.hidden and (len(self.hidden) != len(self.blocks) or min(self.hidden) < 1):
+            raise ValueError(
+                f"hidden is {self.hidden}; it must be {len(self.blocks)} numbers above 0, "
+                f"of the blocks {' '.join(self.blocks)}"
+            )
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of the residual blocks, in the order in which they are run."""
+        levels = range(len(self.widths) - 1)
+        bottom = [f"bottom{k}" for k in range(self.bottom_blocks)]
+        return (*(f"down{k}" for k in levels), *bottom, *(f"up{k}" for k in reversed(levels)))
+
+    @property
+    def inner(self) -> dict[str, int]:
+        """Channels between the two convolutions of each block, by its name."""
+        if self.hidden:
+            return dict(zip(self.blocks, self.hidden, strict=True))
+        return {
+            name: 2 * self.widths[-1 if name.startswith("bottom") else int(name[-1])]
+            for name in self.blocks
+        }
 
     @property
     def multiple(self) -> int:
@@ -68,7 +94,8 @@ class GeneratorPlan:
     @classmethod
     def from_dict(cls, facts: dict) -> GeneratorPlan:
         """Read what `as_dict` wrote."""
-        return cls(**{**facts, "widths": tuple(facts["widths"])})
+        lists = {k: tuple(facts.get(k, ())) for k in ("widths", "hidden")}
+        return cls(**{**facts, **lists})
 
 
 @dataclass(frozen=True)
@@ -219,7 +246,7 @@ class BankPlan:
     ``invented`` of the backgrounds is procedural in any case.
     """
 
-    seed: int = 10
+    seed: int = 11
     fields: int = 448
     field_size: int = 1024
     backgrounds: int = 2048
@@ -265,6 +292,11 @@ class TrainingPlan:
     reuse : int
         How often a batch may be seen, 1 to 8, each time turned or mirrored otherwise,
         where the network is faster than its scenes are made; see `nox_train.replay`.
+    revive : bool
+        Whether hidden channels that are dead in the first weights begin anew, see
+        `nox_train.channels`; those weights may then have other numbers of them.
+    frozen : tuple of str
+        Layers whose weights stay as they are, by their names' beginnings.
     precision : {'float32', 'bfloat16'}
         Of the layers' arithmetic; weights stay float32.  For GPUs, and CPUs with
         AVX512-BF16.
@@ -291,6 +323,8 @@ class TrainingPlan:
     seed: int = 1
     workers: int = 1
     reuse: int = 1
+    revive: bool = False
+    frozen: tuple[str, ...] = ()
     precision: str = "float32"
     validate_every: float = 6.0
     checkpoint_every: float = 2.0

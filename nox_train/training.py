@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from nox_train import dataset, losses, own, replay, training_log
+from nox_train import channels, dataset, losses, own, replay, training_log
 from nox_train.backends import make_step
 from nox_train.checkpoint import Checkpoint
 from nox_train.discriminators import build_discriminator
@@ -69,6 +69,7 @@ class Trainer:
         half = plan.precision == "bfloat16"
         keras.mixed_precision.set_global_policy("mixed_bfloat16" if half else "float32")
         self.model = build_generator(plan.network, with_raw=True)
+        _freeze(self.model, plan.frozen)
         self.shown = build_generator(plan.network)  # carries the averaged weights
         self.optimizer = keras.optimizers.AdamW(
             plan.rate, weight_decay=1e-4, global_clipnorm=1.0, use_ema=True,
@@ -94,6 +95,7 @@ class Trainer:
             optimizer.build(model.trainable_variables)
         self.step_function = make_step(players, replay.unpacking(measure))
         self._found: tuple[Any, ...] = ()
+        self._reviving: Checkpoint | None = None
         self.progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "seed": plan.seed, "best": None}
         latest = self.folder / "latest.npz"
         if latest.exists():
@@ -104,13 +106,28 @@ class Trainer:
 
     def _start_from(self, path: Path) -> None:
         start = Checkpoint.read(path)
-        if start.plan != self.plan.network:
+        network = self.plan.network
+        if self.plan.revive:
+            network = replace(network, hidden=start.plan.hidden)
+            self._reviving = start
+        if start.plan != network:
             raise ValueError(
                 f"{path}: holds a network of another shape ({start.plan}); "
                 "choose the preset that it was trained with"
             )
-        self.model.set_weights(start.build().get_weights())
+        if not self.plan.revive:
+            self.model.set_weights(start.build().get_weights())
         self.progress["history"] = start.told
+
+    def _revive(self) -> None:
+        """Begin with the first weights, dead channels anew; scenes tell which those are."""
+        start, plan = self._reviving, self.plan
+        if start is not None:
+            strengths = channels.activity(start, self.held_out.inputs)
+            hidden = tuple(plan.network.inner.values())
+            made = channels.resized(start, hidden, strengths, plan.seed)
+            self.model.set_weights(made.weights)
+            self._reviving = None
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         latest = self.folder / "latest.npz"
@@ -118,6 +135,11 @@ class Trainer:
             raise ValueError(
                 f"{latest}: holds a network of another shape "
                 f"({checkpoint.plan}); give another folder or the same network"
+            )
+        if tuple(checkpoint.progress.get("frozen", ())) != self.plan.frozen:
+            raise ValueError(
+                f"{latest}: holds a training with other frozen layers; give another folder, and "
+                "this one's best.npz as --start-from"
             )
         if checkpoint.progress.get("discriminator") != self._judge_facts():
             raise ValueError(
@@ -144,16 +166,23 @@ class Trainer:
         if not self.progress["step"]:
             return list(self.model.get_weights())
         self.step_function.sync()
-        # The average goes by the weights before their constraints.
         averages = _values(self.optimizer._model_variables_moving_average)
-        return [
-            np.asarray(keras.ops.convert_to_numpy(v.constraint(a))) if v.constraint else a
-            for v, a in zip(self.model.trainable_variables, averages, strict=True)
-        ]
+        pairs = zip(self.model.trainable_variables, averages, strict=True)
+        found = {id(variable): average for variable, average in pairs}
+
+        def average(variable: Any) -> np.ndarray:
+            value = found.get(id(variable), variable.value)  # frozen ones have none
+            if variable.constraint:  # the average goes by the weights before it
+                value = variable.constraint(value)
+            return np.asarray(keras.ops.convert_to_numpy(value))
+
+        return [average(variable) for variable in self.model.weights]
 
     def checkpoint(self, *, whole: bool = True) -> Checkpoint:
         """The training as it stands; not `whole`: only what is needed to use the model."""
-        progress = {**self.progress, "discriminator": self._judge_facts()}
+        progress = {
+            **self.progress, "discriminator": self._judge_facts(), "frozen": self.plan.frozen,
+        }  # fmt: skip
         kept = Checkpoint(self.plan.network, progress, self.averaged(), [], [])
         if whole:  # averaged() has brought models and optimizers up to date
             kept.raw, kept.optimizer = self.model.get_weights(), _values(self.optimizer.variables)
@@ -175,8 +204,9 @@ class Trainer:
             dataset.build_bank(self.folder.parent / _bank_name(b), b, max(2, plan.workers))
             for b in (plan.bank, plan.held_out)
         )
-        channels = plan.network.channels
-        self.held_out = ValidationSet(dataset.Bank(other), channels=channels)
+        count = plan.network.channels
+        self.held_out = ValidationSet(dataset.Bank(other), channels=count)
+        self._revive()
         self.own_held_out: ValidationSet | None = None
         self.opener: Any = dataset.Bank
         if plan.own:
@@ -184,7 +214,7 @@ class Trainer:
             folder = self.folder / "own"
             p["data"] = f"synthetic stars and {own.prepare(folder, plan.own, side)['told']}"
             theirs = own.open_own(folder, plan.own, other, held_out=True)
-            self.own_held_out = ValidationSet(theirs, 24, side, channels)
+            self.own_held_out = ValidationSet(theirs, 24, side, count)
             self.opener = own.opener(folder, plan.own)
         if p.get("held_out") != other.name:  # scores on other scenes do not compare
             p["held_out"], p["best"] = other.name, None
@@ -197,8 +227,7 @@ class Trainer:
             bank, seed=plan.seed, start=start, count=count, size=size, workers=plan.workers,
             ahead=6 * plan.workers, opener=self.opener, packed=plan.reuse > 1,
         )  # fmt: skip
-        channels = plan.network.channels
-        return replay.Replay(fresh, plan.reuse, channels, seed=plan.seed, start=start)
+        return replay.Replay(fresh, plan.reuse, plan.network.channels, seed=plan.seed, start=start)
 
     def _batches(self, bank: Path) -> Iterator[tuple[Any, Any]]:
         """Batches from the present step on, in patches of the present stage's size."""
@@ -314,6 +343,18 @@ def run_phases(folder: Path, phases: Sequence[TrainingPlan], start_from: Path | 
         keras.backend.clear_session()
     assert start_from is not None
     return start_from
+
+
+def _freeze(model: keras.Model, names: tuple[str, ...]) -> None:
+    """Leave the layers whose names begin so out of the training."""
+    layers = [x for x in model.layers if x.get_weights()]
+    for name in names:
+        chosen = [x for x in layers if x.name.startswith(name)]
+        if not chosen:
+            known = " ".join(x.name for x in layers)
+            raise ValueError(f"no layer's name begins with {name!r}; they are {known}")
+        for layer in chosen:
+            layer.trainable = False
 
 
 def _assign(optimizer: Any, values: list[np.ndarray]) -> None:

@@ -34,18 +34,28 @@ def test_the_network_is_the_size_that_the_design_allows() -> None:
     assert GeneratorPlan().multiple == 32
 
 
+def test_blocks_have_the_hidden_channels_of_their_plan() -> None:
+    plan = replace(NETWORK, hidden=(8, 12, 24, 4, 16))
+    assert plan.blocks == ("down0", "down1", "bottom0", "up1", "up0")
+    model = build_generator(plan)
+    for name, count in zip(plan.blocks, plan.hidden, strict=True):
+        assert model.get_layer(f"{name}_expand").filters == count == plan.inner[name]
+    assert set(NETWORK.inner.values()) == {16}
+
+
 def test_heads_are_named() -> None:
     with pytest.raises(ValueError, match="head is 'add'; it must be one of"):
         GeneratorPlan(head="add")
 
 
 def test_plans_come_back_from_json() -> None:
-    for plan in (NETWORK, ORIGINAL, replace(NETWORK, channels=1)):
+    hidden = replace(NETWORK, hidden=(8, 12, 16, 4, 8))
+    for plan in (NETWORK, ORIGINAL, replace(NETWORK, channels=1), hidden):
         assert GeneratorPlan.from_dict(plan.as_dict()) == plan
     judge = DiscriminatorPlan(feature_weights=(0.5, 1.0))
     assert DiscriminatorPlan.from_dict(judge.as_dict()) == judge
-    # Checkpoints of earlier versions do not name the architecture.
-    old = {k: v for k, v in NETWORK.as_dict().items() if k != "architecture"}
+    # Checkpoints of earlier versions name neither the architecture nor hidden channels.
+    old = {k: v for k, v in NETWORK.as_dict().items() if k not in ("architecture", "hidden")}
     assert GeneratorPlan.from_dict(old) == NETWORK
 
 
@@ -54,6 +64,7 @@ def test_plans_come_back_from_json() -> None:
     [
         ({"architecture": "unet"}, "architecture is 'unet'; it must be one of"),
         ({"channels": 2}, "channels is 2; it must be 1 or 3"),
+        ({"hidden": (8, 8)}, r"hidden is \(8, 8\); it must be 5 numbers above 0, of the blocks"),
     ],
 )
 def test_bad_networks_are_named(change: dict, message: str) -> None:

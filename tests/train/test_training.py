@@ -117,8 +117,12 @@ def test_the_original_networks_train(banks: Path) -> None:
 def test_what_the_command_line_asks_for_is_in_the_plan() -> None:
     asked = "fit -o x --head compose --widths 8,16 --channels 1 --loss charbonnier"
     asked += " --multi-scale 0.5 --adversarial 0.01 --sizes 64,128 --backgrounds photos"
+    asked += " --hidden 16,32,32,16 --revive --freeze stem,up0"
     plan = fit_command._changed(PRESETS["small"].phases[0], _parser().parse_args(asked.split()))
-    assert plan.network == GeneratorPlan(widths=(8, 16), channels=1, head="compose")
+    hidden = (16, 32, 32, 16)
+    assert plan.network == GeneratorPlan((8, 16), channels=1, head="compose", hidden=hidden)
+    assert plan.revive
+    assert plan.frozen == ("stem", "up0")
     assert plan.loss == LossPlan("charbonnier", multi_scale=0.5, adversarial=0.01)
     assert plan.sizes == (64, 128)
     assert plan.bank.pictures == plan.held_out.pictures == "photos"
