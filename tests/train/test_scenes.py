@@ -11,6 +11,7 @@ from nox_runtime import stretch
 from nox_train import backgrounds, processing, psf, scenes, sensor, stars
 from nox_train.processing import Development
 from nox_train.recipes import (
+    BLACK,
     BURNT,
     LUPTON,
     RAW,
@@ -269,6 +270,19 @@ def test_a_scene_smaller_than_its_background_is_cut_at_random(field: stars.Field
     assert len(cuts) == 20
 
 
+def test_shadows_clipped_above_the_sky_leave_it_black(field: stars.Field) -> None:
+    background = np.full((3, 160, 160), 0.1, np.float32)
+    for shadows, dark in ((2.0, 0.03), (-1.0, 0.84)):
+        recipe = Recipe(shadows=shadows, grain=0.02, saturated=1e-3)
+        scene = compose(background, field, np.random.default_rng(4), size=128, recipe=recipe)
+        assert (scene.target == 0).mean() == pytest.approx(dark, abs=0.04)
+        assert (scene.input - scene.target).max() > 0.1
+    nebula = np.full((3, 128, 128), 0.9, np.float32)
+    part = replace(field, light=field.light[:, :128, :128])
+    _, target = scenes.render(nebula, part, recipe, np.random.default_rng(4))
+    assert target.mean() > 0.7
+
+
 def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
     rng = np.random.default_rng(8)
     drawn = [random_recipe(rng) for _ in range(4000)]
@@ -276,7 +290,8 @@ def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
         (0.3, lambda r: r.linear),
         (0.1 + 0.9 * RAW, lambda r: bool(r.bayer)),
         (0.03, lambda r: r.frames > 1),
-        (0.4, lambda r: r.shadows > 0),
+        (0.4, lambda r: r.shadows > 1),
+        (BLACK, lambda r: r.shadows and r.shadows < 1),
         (0.5, lambda r: r.curve[0] == "none"),
         (0.2, lambda r: r.sharpening > 0),
         (0.05, lambda r: r.rounds > 0),
@@ -285,6 +300,7 @@ def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
         (RAW, lambda r: r.hot > 40),
         (BURNT, lambda r: bool(r.whites)),
         (0.4 * BURNT, lambda r: bool(r.hollow)),
+        (0.4 * 0.4 * 0.875 * BURNT, lambda r: bool(r.hollow) and max(r.hollow) > 0.5),
         (REDUCED, lambda r: r.reduction > 0),
         (RECOMBINED * 0.7, lambda r: bool(r.recombined)),
         (LUPTON * 0.7, lambda r: r.development.kind == "lupton"),
