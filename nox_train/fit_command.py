@@ -14,7 +14,9 @@ _LOSS = (
     "star_weight", "star_knee", "star_quantile", "bright_quantile", "grain_power", "grain",
     "gradient", "multi_scale", "adversarial", "perceptual", "adversary",
 )  # fmt: skip
-_LOOP = ("rate", "batch", "size", "sizes", "seed", "workers", "reuse", "revive", "frozen", "precision")
+_LOOP = (
+    "rate", "batch", "size", "sizes", "seed", "workers", "reuse", "revive", "frozen", "precision",
+)  # fmt: skip
 
 
 def _given(args: argparse.Namespace, names: tuple[str, ...]) -> dict:

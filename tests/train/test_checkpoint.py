@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_what_is_no_model_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_the_shipped_model_is_read_back_with_its_history() -> None:
     start = Checkpoint.read(find_model(None))
-    assert start.plan == GeneratorPlan()
+    assert replace(start.plan, hidden=()) == GeneratorPlan()
     assert "steps in" in start.told
 
 
