@@ -41,7 +41,7 @@ class GeneratorPlan:
     architecture : {'residual', 'original'}
         nox's own, or the original nox's (StarNet v1's topology, see
         `nox_train.original`), where `widths` are those of the way down and
-        `bottom_blocks` and `unshuffle` mean nothing.
+        `bottom_blocks`, `hidden` and `unshuffle` mean nothing.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 192, 192)
