@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nox_train import fit_command
 from nox_train.plans import BankPlan
+
+if TYPE_CHECKING:
+    from nox_train.dataset import Bank
+
+T = TypeVar("T")
 
 
 def _quiet_tensorflow() -> None:
@@ -138,35 +145,34 @@ def _dataset(args: argparse.Namespace) -> int:
     return 0
 
 
-def _preview(args: argparse.Namespace) -> int:
+def _with_bank(args: argparse.Namespace, use: Callable[[Bank], T]) -> T:
+    """Make a bank for a moment."""
     import tempfile
 
     from nox_train.dataset import Bank, build_bank
-    from nox_train.preview import write_preview
 
     with tempfile.TemporaryDirectory() as scratch:
-        bank = Bank(build_bank(Path(scratch) / "bank", _bank_plan(args, 256), args.workers))
-        for path in write_preview(args.output, bank, seed=args.seed):
-            print(path)
-        del bank  # Windows cannot delete a mapped file
+        # It gets no name here: Windows cannot delete a file that is still mapped.
+        return use(Bank(build_bank(Path(scratch) / "bank", _bank_plan(args, 256), args.workers)))
+
+
+def _preview(args: argparse.Namespace) -> int:
+    from nox_train.preview import write_preview
+
+    for path in _with_bank(args, lambda bank: write_preview(args.output, bank, seed=args.seed)):
+        print(path)
     return 0
 
 
 def _channels(args: argparse.Namespace) -> int:
-    import tempfile
-
     from nox_train import channels
     from nox_train.checkpoint import Checkpoint
-    from nox_train.dataset import Bank, build_bank
     from nox_train.validation import ValidationSet
 
     checkpoint = Checkpoint.read(args.network)
     channels.check(checkpoint.plan, args.hidden, args.network)
-    with tempfile.TemporaryDirectory() as scratch:
-        bank = Bank(build_bank(Path(scratch) / "bank", _bank_plan(args, 256), args.workers))
-        scenes = ValidationSet(bank, channels=checkpoint.plan.channels).inputs
-        del bank  # Windows cannot delete a mapped file
-    strengths = channels.activity(checkpoint, scenes)
+    scenes = _with_bank(args, partial(ValidationSet, channels=checkpoint.plan.channels))
+    strengths = channels.activity(checkpoint, scenes.inputs)
     print(f"{'block':10} {'channels':>8} {'at work':>8}")
     for name, found in strengths.items():
         print(f"{name:10} {len(found):8d} {channels.alive(found):8d}")

@@ -13,9 +13,9 @@ from nox_train import original
 from nox_train.plans import GeneratorPlan
 
 
-def _block(x: keras.KerasTensor, name: str, inner: int) -> keras.KerasTensor:
+def _block(x: keras.KerasTensor, name: str, inner: dict[str, int]) -> keras.KerasTensor:
     """Fused inverted bottleneck: of the blocks tried the fastest to run and to learn."""
-    y = layers.Conv2D(inner, 3, padding="same", activation="relu", name=f"{name}_expand")(x)
+    y = layers.Conv2D(inner[name], 3, padding="same", activation="relu", name=f"{name}_expand")(x)
     y = layers.Conv2D(x.shape[-1], 1, name=f"{name}_project")(y)
     return layers.Add(name=f"{name}_add")([x, y])
 
@@ -71,17 +71,17 @@ def _residual_unet(
     x = layers.Conv2D(plan.widths[0], 3, padding="same", name="stem")(x)
     skips, inner = [], plan.inner
     for level in range(len(plan.widths) - 1):
-        x = _block(x, f"down{level}", inner[f"down{level}"])
+        x = _block(x, f"down{level}", inner)
         skips.append(x)
         x = layers.Conv2D(plan.widths[level + 1], 2, strides=2, name=f"shrink{level}")(x)
     for k in range(plan.bottom_blocks):
-        x = _block(x, f"bottom{k}", inner[f"bottom{k}"])
+        x = _block(x, f"bottom{k}", inner)
     for level in reversed(range(len(plan.widths) - 1)):
         width = plan.widths[level]
         x = layers.Conv2D(4 * width, 1, bias_constraint=OneBias(width), name=f"grow{level}")(x)
         x = ops.depth_to_space(x, 2)
         x = layers.Add(name=f"join{level}")([x, skips[level]])
-        x = _block(x, f"up{level}", inner[f"up{level}"])
+        x = _block(x, f"up{level}", inner)
     return _head(picture, x, plan)
 
 

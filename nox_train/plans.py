@@ -73,12 +73,9 @@ class GeneratorPlan:
     @property
     def inner(self) -> dict[str, int]:
         """Channels between the two convolutions of each block, by its name."""
-        if self.hidden:
-            return dict(zip(self.blocks, self.hidden, strict=True))
-        return {
-            name: 2 * self.widths[-1 if name.startswith("bottom") else int(name[-1])]
-            for name in self.blocks
-        }
+        *levels, bottom = self.widths
+        widths = (*levels, *[bottom] * self.bottom_blocks, *reversed(levels))
+        return dict(zip(self.blocks, self.hidden or [2 * w for w in widths], strict=True))
 
     @property
     def multiple(self) -> int:
