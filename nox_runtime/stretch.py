@@ -23,6 +23,11 @@ TARGET_BACKGROUND = 0.25
 SMALLEST_MIDTONES = 0.002
 #: A picture whose automatic midtones balance would be smaller than this is linear.
 LINEAR_MIDTONES = 0.06
+#: With `auto`, the sky of a stretched picture is shown no darker than this: four of five
+#: training scenes are brighter, and on black skies bright stars stay (docs/training.md).
+DARKEST_SKY = 0.06
+#: A sky that is darker still is lifted as if it were at this level, one step of 8 bits.
+_BLACK = 0.004
 #: Over this share of the display range, what lay above white fades out as light is
 #: taken away from a pixel.
 _FADE = 0.05
@@ -77,7 +82,8 @@ class Stretch:
     Attributes
     ----------
     kind : str
-        'none' (midtones of 1/2: a straight line), 'mtf', 'asinh' or 'auto' (an mtf).
+        'none' (midtones of 1/2: a straight line), 'mtf', 'asinh', 'auto' (an mtf of a
+        linear picture) or 'lift' (an mtf of a stretched one with a dark sky).
     black, white : tuple of float
         In the picture's units.
     midtones : tuple of float
@@ -102,7 +108,7 @@ class Stretch:
     @property
     def linear(self) -> bool:
         """Whether the picture was taken for linear."""
-        return self.kind != "none"
+        return self.kind not in ("none", "lift")
 
     def _curve(self, v: np.ndarray, c: int) -> np.ndarray:
         """Shares of channel `c`'s range, 0 to 1, as they are shown."""
@@ -236,8 +242,9 @@ def choose(kind: str, stats: Statistics, *, linked: bool = False) -> Stretch:
     `none` takes the nominal range as it is.  `mtf` is Siril's automatic stretch,
     each channel by itself; `asinh` has its black point and brings the background to
     the same level by an inverse hyperbolic sine.  `auto` finds out whether the picture
-    is linear (its automatic stretch would be a strong one) and then does `mtf` or
-    nothing, with the strength bounded by `SMALLEST_MIDTONES`.
+    is linear (its automatic stretch would be a strong one) and then does `mtf`, with the
+    strength bounded by `SMALLEST_MIDTONES`, or nothing; a stretched picture's sky that is
+    darker than `DARKEST_SKY` is lifted to it, all channels by one curve ('lift').
 
     Parameters
     ----------
@@ -269,7 +276,7 @@ def choose(kind: str, stats: Statistics, *, linked: bool = False) -> Stretch:
         reason = f"stretched already: its automatic midtones would be {strongest:.3f}"
         if stats.dtype == "uint8":
             reason = "8-bit pictures are stretched already"
-        return replace(flat, reason=reason)
+        return _lifted(replace(flat, reason=reason), stats)
     reason = "as asked for" + (", linked" if linked else "")
     if kind == "asinh":
         black, white, m, factor = zip(*(_as_asinh(*f) for f in found), strict=True)
@@ -279,6 +286,16 @@ def choose(kind: str, stats: Statistics, *, linked: bool = False) -> Stretch:
         found = [_bounded(*f) for f in found]
     black, white, m = zip(*found, strict=True)
     return Stretch(kind, black, white, m, reason)
+
+
+def _lifted(flat: Stretch, stats: Statistics) -> Stretch:
+    """`flat`, or where the sky is darker than `DARKEST_SKY` the curve that lifts it there."""
+    level = (float(np.mean(stats.median)) - stats.black) / (stats.white - stats.black)
+    if not level < DARKEST_SKY:
+        return flat
+    m = midtones(max(level, _BLACK), DARKEST_SKY)
+    reason = f"{flat.reason}; its sky, {max(level, 0.0):.3f}, is shown at {DARKEST_SKY:g}"
+    return replace(flat, kind="lift", midtones=(m,) * len(flat.black), reason=reason)
 
 
 def _bounded(black: float, white: float, m: float) -> tuple[float, float, float]:

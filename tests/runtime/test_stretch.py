@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nox_runtime.stretch import Stretch, choose, midtones, mtf, nominal_range, statistics
+from nox_runtime.stretch import (
+    DARKEST_SKY,
+    Stretch,
+    choose,
+    midtones,
+    mtf,
+    nominal_range,
+    statistics,
+)
 
 MIDTONES = st.floats(0.0005, 0.9995)
 
@@ -79,6 +87,43 @@ def test_auto_leaves_stretched_and_8_bit_pictures() -> None:
     assert choose("auto", statistics(shown)).kind == "none"
     faint = np.full((1, 50, 50), 3, np.uint8)
     assert "8-bit" in choose("auto", statistics(faint)).reason
+
+
+def _dark(level: float, dtype: str) -> np.ndarray:
+    """A finished picture with a dark sky and a white star."""
+    sky = np.random.default_rng(1).normal(level, 0.6 * level, (3, 80, 90)).clip(0, 1)
+    sky[0] *= 1.3  # a sky of some colour
+    sky[:, 30:34, 40:44] = 1.0
+    scale = {"u1": 255, "u2": 65535, "f4": 1}[dtype]
+    return (np.rint(sky * scale) if scale > 1 else sky).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_auto_shows_a_dark_sky_brighter_with_one_curve_for_all_channels(dtype: str) -> None:
+    picture = _dark(0.03, dtype)
+    made = choose("auto", statistics(picture))
+    assert (made.kind, made.linear) == ("lift", False)
+    assert len(set(made.midtones)) == len(set(made.black)) == len(set(made.white)) == 1
+    assert f"is shown at {DARKEST_SKY}" in made.reason
+    shown = made.forward(picture)
+    assert np.median(shown.mean(axis=0)) == pytest.approx(DARKEST_SKY, abs=0.01)
+    assert shown.min() == 0
+    assert shown.max() == pytest.approx(1)
+    assert choose("none", statistics(picture)).kind == "none"  # who asks for it, gets it
+
+
+def test_a_sky_that_is_bright_enough_and_a_black_one() -> None:
+    """The lift begins at nothing, and is bounded where nothing can be lifted."""
+    for level, kind in ((DARKEST_SKY - 0.0005, "lift"), (DARKEST_SKY + 0.0005, "none")):
+        made = choose("auto", statistics(np.full((1, 20, 20), level, np.float32)))
+        assert made.kind == kind
+        assert made.midtones[0] == pytest.approx(0.5, abs=0.01)
+    black = np.zeros((3, 40, 40), np.uint8)
+    black[:, 5:8, 5:8] = 255
+    made = choose("auto", statistics(black))
+    assert made.kind == "lift"
+    assert 0.03 < made.midtones[0] < 0.1
+    assert made.forward(black).max() == 1
 
 
 def test_unknown_stretch_names_the_choices() -> None:

@@ -30,7 +30,7 @@ def shown_like_stretched(planes: np.ndarray) -> dict[str, Any]:
     """
     stats = stretches.statistics(planes)
     used = stretches.choose("auto", stats)
-    if used.kind == "none":
+    if not used.linear:
         return {"contrast_limits": (min(used.black), max(used.white)), "gamma": 1.0}
     black, level = min(used.black), float(np.mean(stats.median))
     # gamma: ((median - black) / span) ** gamma = target
