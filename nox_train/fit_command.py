@@ -11,8 +11,8 @@ from nox_train.presets import FINETUNE, PRESETS, with_budget
 
 _NETWORK = ("head", "widths", "hidden", "unshuffle", "channels")
 _LOSS = (
-    "star_weight", "star_knee", "star_quantile", "bright_quantile", "grain_power", "grain",
-    "gradient", "multi_scale", "adversarial", "perceptual", "adversary",
+    "rounding", "star_weight", "star_knee", "star_quantile", "bright_quantile", "grain_power",
+    "grain", "gradient", "multi_scale", "adversarial", "perceptual", "adversary",
 )  # fmt: skip
 _LOOP = (
     "rate", "batch", "size", "sizes", "seed", "workers", "reuse", "revive", "frozen", "precision",
@@ -157,6 +157,10 @@ def _loop_arguments(parser: argparse.ArgumentParser) -> None:
 def _loss_arguments(parser: argparse.ArgumentParser) -> None:
     loss = parser.add_argument_group("loss", "otherwise than the preset; W is a weight, 0 for none")
     loss.add_argument("--loss", choices=LOSSES, help="of a pixel's error")
+    loss.add_argument(
+        "--rounding", type=float, metavar="R",
+        help="charbonnier: errors well below R times the scene's grain count as squares",
+    )  # fmt: skip
     loss.add_argument("--star-weight", type=float, metavar="W", help="of stars over empty sky")
     loss.add_argument(
         "--star-knee", type=float, metavar="LIGHT",

@@ -17,7 +17,7 @@ from nox_train.plans import LossPlan
 _STAR = 0.004
 #: A star's pixel is faint up to so many times the scene's grain.
 _FAINT = 12.0
-#: Errors well below this count as squares in the Charbonnier loss.
+#: Errors well below this count as squares in the Charbonnier loss, whatever the grain.
 _ROUND = 1e-3
 _SCALES = (2, 4)
 #: Mean step between neighbours in the target at which a scene weighs about one, and what is
@@ -42,10 +42,15 @@ def _differences(x: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
     return _filtered(x, [[-1.0], [1.0]]), _filtered(x, [[-1.0, 1.0]])
 
 
-def _size(error: KerasTensor, kind: str) -> KerasTensor:
+def _size(error: KerasTensor, kind: str, knee: KerasTensor | float) -> KerasTensor:
     if kind == "charbonnier":
-        return ops.sqrt(ops.square(error) + _ROUND**2) - _ROUND
+        return ops.sqrt(ops.square(error) + knee**2) - knee
     return ops.abs(error)
+
+
+def _knee(step: KerasTensor, plan: LossPlan, side: int = 1) -> KerasTensor | float:
+    """Error up to which it counts as a square, of means over squares of `side` pixels."""
+    return ops.maximum(_ROUND, plan.rounding / side * step) if plan.rounding else _ROUND
 
 
 def tilted(size: KerasTensor, error: KerasTensor, tilt: KerasTensor) -> KerasTensor:
@@ -134,14 +139,14 @@ def regression(
         weight = weight * scene_weights(step, plan)
     shown = answer(picture, target, made, raw)
     error = shown - target
-    tilt = _tilt(light, step, plan)
-    loss = ops.mean(weight * tilted(_size(error, plan.kind), error, tilt))
+    tilt, knee = _tilt(light, step, plan), _knee(step, plan)
+    loss = ops.mean(weight * tilted(_size(error, plan.kind, knee), error, tilt))
     if plan.gradient:
-        dy, dx = (_size(d, plan.kind) for d in _differences(error))
+        dy, dx = (_size(d, plan.kind, knee) for d in _differences(error))
         edges = ops.mean(weight[:, 1:] * dy) + ops.mean(weight[:, :, 1:] * dx)
         loss = loss + plan.gradient * edges
     if plan.multi_scale:
-        loss = loss + plan.multi_scale * _coarse(error, weight, tilt, plan.kind)
+        loss = loss + plan.multi_scale * _coarse(error, weight, tilt, step, plan)
     if plan.grain:
         loss = loss + plan.grain * grain_distance(shown, target, light)
     return loss
@@ -162,14 +167,17 @@ def _tilt(light: KerasTensor, step: KerasTensor, plan: LossPlan) -> KerasTensor:
     ) * ops.cast(bright, light.dtype)
 
 
-def _coarse(error: KerasTensor, weight: KerasTensor, tilt: KerasTensor, kind: str) -> KerasTensor:
+def _coarse(
+    error: KerasTensor, weight: KerasTensor, tilt: KerasTensor, step: KerasTensor, plan: LossPlan
+) -> KerasTensor:
     """Errors of the pictures averaged over squares: what noise hides in single pixels."""
     total = 0.0
     for side in _SCALES:
         few, about, lean = (
             ops.average_pool(x, side, side, padding="valid") for x in (error, weight, tilt)
         )
-        total = total + ops.mean(about * tilted(_size(few, kind), few, lean))
+        size = _size(few, plan.kind, _knee(step, plan, side))
+        total = total + ops.mean(about * tilted(size, few, lean))
     return total
 
 

@@ -144,6 +144,11 @@ class LossPlan:
     ----------
     kind : {'l1', 'charbonnier'}
         Of a pixel's error: its size, or ``sqrt(error^2 + 0.001^2)``, smooth at 0.
+    rounding : float
+        Of the Charbonnier loss: errors well below so many of the scene's mean steps between
+        neighbours count as their squares, those of means over squares of n pixels below an
+        nth; 0 for 0.001 alone.  The answer then is the mean of the possible ones where
+        those differ by little, and large errors weigh more.
     star_weight : float
         Weight of stars: a pixel counts ``1 + star_weight sqrt(light)``.
     star_knee : float
@@ -174,6 +179,7 @@ class LossPlan:
     """
 
     kind: str = "l1"
+    rounding: float = 0.0
     star_weight: float = 6.0
     star_knee: float = 0.0
     grain_power: float = 0.0
@@ -190,7 +196,7 @@ class LossPlan:
         _one_of("loss", self.kind, LOSSES)
         _one_of("adversary", self.adversary, ADVERSARIES)
         weights = ("star_weight", "star_knee", "grain_power", "grain", "gradient", "multi_scale")
-        for name in (*weights, "adversarial", "perceptual"):
+        for name in (*weights, "rounding", "adversarial", "perceptual"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         for name in ("star_quantile", "bright_quantile"):

@@ -91,6 +91,37 @@ def test_the_charbonnier_loss_is_round_at_0_and_the_error_far_off() -> None:
     assert of(0.1) == pytest.approx(0.1 - 1e-3, rel=0.01)
 
 
+def test_rounding_makes_squares_of_errors_below_the_grain_and_of_means_below_less() -> None:
+    target = _grainy(0.02, 1)
+    step = float(losses.steps(target)[0, 0, 0, 0])
+    knees = {0: [2 * step], 1: [2 * step, step, step / 2]}  # of pixels, and of means over 2 and 4
+    for scales, own in knees.items():
+        plan = LossPlan(
+            kind="charbonnier", star_weight=0, gradient=0, multi_scale=scales, rounding=2.0
+        )
+        for error in (1e-3, 0.03, 0.5):
+            shown = target + np.float32(error)
+            wanted = sum(np.sqrt(error**2 + k**2) - k for k in own)
+            found = float(losses.regression(target, target, shown, shown, plan))
+            assert found == pytest.approx(wanted, rel=1e-3)
+
+
+def test_with_rounding_the_answer_is_the_mean_of_what_is_possible() -> None:
+    """A ground of 0.1 in three of four cases and 0.12 in one: the median is 0.1."""
+    target = np.where(np.arange(100) % 4 == 0, 0.12, 0.1).astype(np.float32)
+    target = np.broadcast_to(target[None, :, None, None], (1, 100, 2, 3)).copy()
+    guesses = np.linspace(0.1, 0.12, 41, dtype=np.float32)
+    best = []
+    for rounding in (0.0, 20.0):
+        plan = LossPlan(kind="charbonnier", star_weight=0, gradient=0, rounding=rounding)
+        costs = [
+            float(losses.regression(target, target, np.full_like(target, g), g + 0 * target, plan))
+            for g in guesses
+        ]
+        best.append(guesses[int(np.argmin(costs))])
+    assert best == pytest.approx([0.1, 0.105], abs=6e-4)
+
+
 def test_multi_scale_sees_what_is_broad() -> None:
     """Of two errors of the same size the broad one costs three times the fine one."""
     plan = LossPlan(star_weight=0, gradient=0, multi_scale=1.0)
@@ -136,6 +167,8 @@ def test_the_perceptual_distance_weighs_its_features() -> None:
 def test_bad_weights_are_named() -> None:
     with pytest.raises(ValueError, match="loss is 'l2'; it must be one of"):
         LossPlan(kind="l2")
+    with pytest.raises(ValueError, match="rounding is -1; it must be 0 or more"):
+        LossPlan(rounding=-1)
     with pytest.raises(ValueError, match="perceptual is -1; it must be 0 or more"):
         LossPlan(perceptual=-1)
 
