@@ -188,6 +188,9 @@ def test_linear_pictures_are_shown_with_their_background_at_a_quarter() -> None:
     low, high = shown["contrast_limits"]
     assert 0.2 < ((0.01 - low) / (high - low)) ** shown["gamma"] < 0.3
     assert shown_like_stretched(starry().clip(0, 1)) == {"contrast_limits": (0, 1), "gamma": 1.0}
+    dark = rng.normal(0.03, 0.02, (1, 200, 200)).clip(0, 1)
+    dark[0, ::20, ::20] = 1.0
+    assert shown_like_stretched(dark) == {"contrast_limits": (0, 1), "gamma": 1.0}  # no brighter
     flat = shown_like_stretched(np.zeros((1, 20, 20)))
     assert flat["contrast_limits"][0] < flat["contrast_limits"][1]
 

@@ -509,6 +509,9 @@ def test_previews_are_upright_and_small(nox: ModuleType, monkeypatch: pytest.Mon
     assert nox.previews(picture)["Before"].shape == (30, 40, 3)
     eight = nox.previews(np.full((20, 20), 128, np.uint8))["Before"]
     assert (eight == 128).all()
+    dark = np.random.default_rng(1).normal(0.03, 0.02, (40, 40)).clip(0, 1).astype(np.float32)
+    dark[20:22, 20:22] = 1.0
+    assert nox.previews(dark)["Before"].mean() == pytest.approx(255 * dark.mean(), rel=0.02)
 
 
 def test_frames_of_a_sequence_are_found_in_order(session: Session) -> None:
