@@ -13,7 +13,6 @@ from PIL import Image
 
 from nox_runtime import StarRemover
 from nox_runtime.images import open_image
-from nox_runtime.stretch import choose, statistics
 
 
 def crops(
@@ -28,9 +27,7 @@ def crops(
     result = remover.remove(picture)
     (x, y), (width, height) = at, size
     window = (slice(None), slice(y, y + height), slice(x, x + width))
-    used = result.stretch
-    if not used.linear:  # as it is, however dark
-        used = choose("none", statistics(picture))
+    used = result.stretch.for_eyes()
     both = [used.forward(p[window]) for p in (picture, result.starless)]
     return [np.repeat(np.moveaxis(p, 0, -1), 3 // len(p), axis=-1) for p in both]
 

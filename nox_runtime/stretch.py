@@ -110,6 +110,12 @@ class Stretch:
         """Whether the picture was taken for linear."""
         return self.kind not in ("none", "lift")
 
+    def for_eyes(self) -> Stretch:
+        """The stretch to show the picture to people by: without the lift of a dark sky."""
+        if self.kind != "lift":
+            return self
+        return replace(self, kind="none", midtones=(0.5,) * len(self.midtones))
+
     def _curve(self, v: np.ndarray, c: int) -> np.ndarray:
         """Shares of channel `c`'s range, 0 to 1, as they are shown."""
         if self.factor:

@@ -1037,10 +1037,7 @@ def previews(before: np.ndarray, after: np.ndarray | None = None) -> dict[str, n
         return np.nan_to_num(small, nan=0.0, posinf=1.0, neginf=0.0)
 
     first = planes(before)
-    stats = statistics(first)
-    used = choose("auto", stats)
-    if before.dtype == np.uint8 or not used.linear:  # as it is, however dark
-        used = choose("none", stats)
+    used = choose("none" if before.dtype == np.uint8 else "auto", statistics(first)).for_eyes()
     shown = {"Before": used.forward(first)}
     if after is not None:
         shown["After"] = used.forward(planes(after))

@@ -43,6 +43,11 @@ def _answer(checkpoint: Checkpoint, scenes: np.ndarray) -> np.ndarray:
     return np.asarray(checkpoint.build()(scenes))
 
 
+def _assert_same(made: np.ndarray, wanted: np.ndarray) -> None:
+    """To a millionth of the largest value: sums of fewer channels are rounded otherwise."""
+    np.testing.assert_allclose(made, wanted, atol=1e-6 * np.abs(wanted).max())
+
+
 def test_dead_channels_are_counted(dying: Checkpoint, scenes: np.ndarray) -> None:
     found = channels.activity(dying, scenes)
     assert list(found) == ["down0", "down1", "bottom0", "up1", "up0"]
@@ -57,7 +62,7 @@ def test_a_network_without_its_dead_channels_answers_the_same(
 ) -> None:
     made = channels.resized(dying, (16, 13, 1, 16, 16), channels.activity(dying, scenes))
     assert made.plan == replace(NETWORK, hidden=(16, 13, 1, 16, 16))
-    np.testing.assert_allclose(_answer(made, scenes), _answer(dying, scenes), atol=2e-5)
+    _assert_same(_answer(made, scenes), _answer(dying, scenes))
     assert np.abs(_answer(made, scenes) - scenes).max() > 0.01
     assert made.told == dying.told
 
@@ -65,7 +70,7 @@ def test_a_network_without_its_dead_channels_answers_the_same(
 def test_new_channels_add_nothing_and_can_learn(dying: Checkpoint, scenes: np.ndarray) -> None:
     strengths = channels.activity(dying, scenes)
     made = channels.resized(dying, (16, 16, 16, 24, 16), strengths, seed=5)
-    np.testing.assert_allclose(_answer(made, scenes), _answer(dying, scenes), atol=2e-5)
+    _assert_same(_answer(made, scenes), _answer(dying, scenes))
     model = made.build()
     hidden = keras.Model(model.input, model.get_layer("bottom0_expand").output)
     assert (np.asarray(hidden(scenes)).max(axis=(0, 1, 2)) > 0).sum() > 12
