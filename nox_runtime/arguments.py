@@ -177,6 +177,11 @@ def _controls(run: argparse.ArgumentParser) -> None:
         "--upsample", action="store_true",
         help="show the model twice the scale, for stars under 1.5 pixels; four times the time",
     )  # fmt: skip
+    run.add_argument(
+        "--large-stars", action="store_true",
+        help="last, show the model what is left at half the scale: large stars that stayed go, "
+        "and many small galaxies; two to three times the time",
+    )  # fmt: skip
 
 
 def _many(run: argparse.ArgumentParser) -> None:

@@ -51,7 +51,8 @@ class Layout:
     ``channels`` of the model; ``multiple`` of a tile's sides; ``margin`` pixels
     of surroundings it needs; ``tile`` pixels a side to read at once; ``passes`` of the
     model, each over what the last one left; ``scale``, 1 or 2, how much larger the
-    model is shown the picture.
+    model is shown the picture; ``halved``: whether it is last shown what is left at half the
+    picture's scale, for which `multiple` must be even.
     """
 
     channels: int
@@ -60,6 +61,20 @@ class Layout:
     tile: int = DEFAULT_TILE
     passes: int = 1
     scale: int = 1
+    halved: bool = False
+
+
+def layout(
+    channels: int, multiple: int, margin: int, tile: int, passes: int = 1, scale: int = 1,
+    *, halved: bool = False,
+) -> Layout:  # fmt: skip
+    """The layout for a network that asks for `multiple` and `margin` in pixels it is shown."""
+    # In pixels of the picture, and those that interpolation reaches.
+    reach = passes * (margin if scale == 1 else -(-margin // 2) + 3)
+    if halved:
+        reach += 2 * (margin + 3)
+    multiple = 2 * multiple if halved else max(1, multiple // scale)
+    return Layout(channels, multiple, reach, tile, passes, scale, halved)
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,9 @@ def _residual(model: Runs, window: np.ndarray, layout: Layout) -> np.ndarray:
     taken = once(model, window, layout.channels)
     for _ in range(layout.passes - 1):
         taken = taken + once(model, window - taken, layout.channels)
+    if layout.halved:
+        few = _pass(model, _halved(window - taken), layout.channels)
+        taken = np.clip(taken + _twice(few), window - 1, window)
     return taken
 
 
@@ -180,6 +198,10 @@ def _enlarged_pass(model: Runs, window: np.ndarray, channels: int) -> np.ndarray
 
 def enlarged(window: np.ndarray) -> np.ndarray:
     """A picture (C, h, w) at twice its scale, by cubic convolution (Keys 1981), 0 to 1."""
+    return np.asarray(np.clip(_twice(window), 0, 1))
+
+
+def _twice(window: np.ndarray) -> np.ndarray:
     for axis in (1, 2):
         pad = [(2, 2) if a == axis else (0, 0) for a in range(3)]
         wide = np.pad(window, pad, mode="edge")
@@ -192,7 +214,7 @@ def enlarged(window: np.ndarray) -> np.ndarray:
         window = np.stack([before, after], axis=axis + 1).reshape(
             *window.shape[:axis], 2 * n, *window.shape[axis + 1 :]
         )
-    return np.asarray(np.clip(window, 0, 1), np.float32)
+    return np.asarray(window, np.float32)
 
 
 def _halved(large: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from nox_runtime import lazy
 from nox_runtime import stretch as stretches
 from nox_runtime.controls import Controls
 from nox_runtime.devices import free_memory, tile_for
-from nox_runtime.engine import Elsewhere, Layout, Step
+from nox_runtime.engine import Elsewhere, Step, layout
 from nox_runtime.errors import UsageError
 from nox_runtime.fallback import Steady
 from nox_runtime.flow import NativeReader, Rows, count_regional, descreen, iter_rows, split
@@ -102,6 +102,9 @@ class StarRemover:
         1, or 2 to also take what the first pass left, for dense fields.
     upsample : bool
         Show the model twice the scale, for stars under 1.5 pixels.
+    large_stars : bool
+        Last, show the model what is left at half the scale: large stars that stayed go, and
+        many small galaxies.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class StarRemover:
         threads: int = 0,
         passes: int = 1,
         upsample: bool = False,
+        large_stars: bool = False,
     ) -> None:
         if passes not in (1, 2):
             raise UsageError(f"passes is {passes}; it must be 1 or 2")
@@ -129,15 +133,14 @@ class StarRemover:
             model if isinstance(model, Model) else load_model(model, device=device, threads=threads)
         )
         facts = self.model.facts
-        scale = 2 if upsample else 1
         margin = facts.receptive_field if overlap is None else overlap
         self.runs = Steady(self.model, margin)
-        if upsample:  # in pixels of the picture, and those that interpolation reaches
-            margin = -(-margin // 2) + 3
+        scale = 2 if upsample else 1
         if tile is None:
             tile = tile_for(self.model.device, free_memory(self.model.device), scale)
-        multiple = max(1, facts.multiple // scale)
-        self.layout = Layout(facts.channels, multiple, margin * passes, tile, passes, scale)
+        self.layout = layout(
+            facts.channels, facts.multiple, margin, tile, passes, scale, halved=large_stars
+        )
 
     def tiles(self, height: int, width: int, region: tuple[int, ...] | None = None) -> int:
         """How many tiles a picture of this size, or a region of it, takes."""

@@ -103,6 +103,7 @@ def describe(
             "min_roundness": asked["min_roundness"], "region": region,
             "protect": _named(asked["protect"]), "keep": _named(asked["keep"]),
             "passes": remover.layout.passes, "upsample": remover.layout.scale == 2,
+            "large stars": remover.layout.halved,
         },
         "tiles": remover.tiles(height, width, tuple(region) if region else None),
         "tile": remover.layout.tile,

@@ -47,6 +47,7 @@ def remover_options(args: argparse.Namespace) -> dict[str, Any]:
         "model": args.model, "device": args.device, "tile": args.tile or None,
         "overlap": args.overlap, "threads": args.threads,
         "passes": getattr(args, "passes", 1), "upsample": getattr(args, "upsample", False),
+        "large_stars": getattr(args, "large_stars", False),
     }  # fmt: skip
 
 
@@ -109,7 +110,8 @@ def _journal(args: argparse.Namespace) -> Journal | None:
     settings = {
         "nox": __version__, "compress": args.compress, "passes": args.passes,
         "model": hashlib.sha256(find_model(args.model).read_bytes()).hexdigest(),
-        "upsample": args.upsample, "tile": args.tile, "overlap": args.overlap,
+        "upsample": args.upsample, "large_stars": args.large_stars,
+        "tile": args.tile, "overlap": args.overlap,
         **{n: getattr(args, n) for n in (*_OPTIONS, *_NAMED) if n != "overwrite"},
         "protect": _state(args.protect), "keep": _state(args.keep),
     }  # fmt: skip

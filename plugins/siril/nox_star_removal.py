@@ -93,6 +93,7 @@ class Settings:
     device: str = "auto"
     strength: float = 1.0
     maxsize: float = 0.0
+    largestars: bool = False
     selection: bool = False
     starless: bool = True
     starmask: bool = True
@@ -130,6 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     flag("32bit", dest="wide", action="store_true", help="32-bit results from 8 and 16 bit too")
     flag("strength", type=float, default=1.0, help="share of the stars' light to take, 0 to 1")
     flag("maxsize", type=float, default=0.0, help="leave objects wider than this, in pixels")
+    flag(
+        "largestars", action="store_true",
+        help="also take large stars that else stay, and with them small galaxies: best with "
+        "-selection",
+    )  # fmt: skip
     flag("selection", action="store_true", help="only inside the selection")
     flag("sequence", default="", help="name of a sequence of FITS files, instead of the image")
     flag("model", default="", help="a model's name, or an .onnx file that nox-export wrote")
@@ -371,7 +377,11 @@ def make_remover(settings: Settings, tile: int = 0) -> Any:
 
     rest = {"tile": settings.tile or tile} if settings.tile or tile else {}
     return StarRemover(
-        settings.model or None, device=settings.device, threads=settings.threads, **rest
+        settings.model or None,
+        device=settings.device,
+        threads=settings.threads,
+        large_stars=settings.largestars,
+        **rest,
     )
 
 
@@ -995,6 +1005,8 @@ VIEWS = ("Before", "After", "Stars")
 PREVIEW = 8_000_000
 #: A smaller tile than the command's, so that the progress bar moves every other second.
 WINDOW_TILE = 1536
+#: Settings that the window has a box for.
+_BOXES = ("largestars", "starless", "starmask", "changes", "wide")
 
 
 def import_qt() -> SimpleNamespace:
@@ -1218,9 +1230,14 @@ class Window:
         self.maxsize.setSpecialValueText("no limit")
         self.maxsize.setSuffix(" px")
         self.maxsize.setToolTip("Wider objects, such as small galaxies, stay in the image")
+        self.largestars = w.QCheckBox("Large stars that else stay")
+        self.largestars.setToolTip(
+            "A second look at half the scale; many small galaxies go with them.\n"
+            "Best of a selection round such a star."
+        )
         return [
             ("Model", self.model), ("Device", self.device), ("Stretch", self.stretch),
-            ("Strength", both), ("Widest star", self.maxsize),
+            ("Strength", both), ("Widest star", self.maxsize), ("", self.largestars),
         ]  # fmt: skip
 
     def _place_rows(self) -> list[tuple[str, Any]]:
@@ -1284,7 +1301,7 @@ class Window:
         self._chosen = self.model.currentData()
         self.strength.setValue(round(s.strength * 100))
         self.maxsize.setValue(round(s.maxsize))
-        for name in ("starless", "starmask", "changes", "wide"):
+        for name in _BOXES:
             getattr(self, name).setChecked(getattr(s, name))
 
     def _read_settings(self) -> Settings:
@@ -1296,10 +1313,7 @@ class Window:
             strength=self.strength.value() / 100,
             maxsize=float(self.maxsize.value()),
             selection=self.selection.isChecked(),
-            **{
-                name: getattr(self, name).isChecked()
-                for name in ("starless", "starmask", "changes", "wide")
-            },
+            **{name: getattr(self, name).isChecked() for name in _BOXES},
         )
 
     def _choose_model(self, index: int) -> None:
@@ -1491,7 +1505,7 @@ class Window:
 
     def _work(self, settings: Settings, every_frame: bool, progress: Progress) -> Any:
         began = time.monotonic()
-        key = (settings.model, settings.device, settings.threads)
+        key = (settings.model, settings.device, settings.threads, settings.largestars)
         if key not in self.removers:
             self.removers = {key: make_remover(settings, WINDOW_TILE)}
         remover = self.removers[key]

@@ -67,6 +67,7 @@ def test_every_control_reaches_the_job_and_defaults_come_back(opened: Any) -> No
     form.strength.setValue(40)
     form.device.setCurrentIndex(form.device.findData("cpu"))
     form.max_size.setValue(7.5)
+    form.large_stars.setChecked(True)
     form.tile.setValue(512)
     form.screen_stars.setChecked(True)
     form.whole_stack.setChecked(True)
@@ -77,6 +78,7 @@ def test_every_control_reaches_the_job_and_defaults_come_back(opened: Any) -> No
     assert settings.strength == 0.4
     assert settings.device == "cpu"
     assert settings.max_size == 7.5
+    assert settings.large_stars
     assert settings.tile == 512
     assert settings.screen
     assert settings.whole_stack

@@ -55,6 +55,18 @@ def test_run_prints_a_json_line_a_file(picture: Path, capsys: pytest.CaptureFixt
     assert last == {"summary": {"done": 1, "failed": 0, "skipped": 0, "not_done": 0}}
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_report_tells_how_it_was_looked_for(
+    asked: bool, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--large-stars", "--passes", "2"] if asked else []
+    assert main(["run", str(picture), "--json", "-q", *options]) == 0
+    controls = json.loads(capsys.readouterr().out.splitlines()[0])["controls"]
+    assert controls["large stars"] is asked
+    assert controls["passes"] == 1 + asked
+    assert not controls["upsample"]
+
+
 def _empty(folder: Path) -> Path:
     (folder / "empty.fits").touch()
     return folder / "empty.fits"

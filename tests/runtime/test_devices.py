@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import FACTS, StandIn, starry
+from scipy import ndimage
 
 from nox_runtime import devices, model
 from nox_runtime.devices import PROVIDERS, choose_providers, tile_for, why
@@ -374,6 +375,35 @@ def test_upsampling_shows_twice_the_scale_and_takes_undersampled_stars() -> None
     many = StarRemover(Wide(), tile=128, upsample=True).remove(PICTURE, stretch="none")
     whole = StarRemover(Wide(), tile=4096, upsample=True).remove(PICTURE, stretch="none")
     np.testing.assert_allclose(many.starless, whole.starless, atol=1e-4)
+
+
+def test_large_stars_that_stayed_go_at_half_the_scale() -> None:
+    seen = []
+
+    class Narrow(StandIn):
+        """Sees nothing that is wider than five pixels."""
+
+        def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
+            seen.append(pictures.shape)
+            made = ndimage.grey_opening(pictures, (1, 1, 7, 7))
+            return np.where(pictures - made > 0.2, made, pictures)
+
+    picture = starry(300, 410, 3).astype("f4") / 2
+    star = (slice(None), slice(137, 147), slice(198, 208))
+    picture[star] = 0.9
+    picture[:, 250:] = picture[:, 250:].mean()
+    plain = StarRemover(Narrow(), tile=128).remove(picture, stretch="none")
+    assert (plain.starless[star] == picture[star]).all()
+    seen.clear()
+    many = StarRemover(Narrow(), tile=128, large_stars=True).remove(picture, stretch="none")
+    assert many.starless[star].max() < 0.5
+    assert {s[2] * (1 + k % 2) for k, s in enumerate(seen)} == {seen[0][2]}
+    assert all(s[2] % FACTS.multiple == 0 for s in seen)
+    # Where there is nothing to take all stays bit by bit, and no tile shows.
+    assert many.starless[:, 260:].tobytes() == picture[:, 260:].tobytes()
+    whole = StarRemover(Narrow(), tile=4096, large_stars=True).remove(picture, stretch="none")
+    np.testing.assert_allclose(many.starless, whole.starless, atol=1e-5)
+    assert (np.abs(many.starless + many.stars - picture) < 1e-6).all()
 
 
 def test_facts_survive_their_metadata() -> None:

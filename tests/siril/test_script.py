@@ -262,6 +262,16 @@ def test_a_disk_that_fails_during_the_work_leaves_no_file(
     assert not list(session.siril.folder.glob(".*.part"))
 
 
+def test_large_stars_are_asked_of_the_engine(
+    nox: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("nox_runtime.StarRemover", lambda *_, **options: asked.append(options))
+    for words in (["-largestars", "-tile=512"], []):
+        nox.make_remover(nox.read_arguments(words)[0])
+    assert [options["large_stars"] for options in asked] == [True, False]
+
+
 def test_without_an_image_nothing_is_read(session: Session) -> None:
     session.siril.values = None
     said = session.command("-stretch")

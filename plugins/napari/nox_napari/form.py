@@ -145,6 +145,10 @@ class Form(QWidget):
         self.max_size.setSuffix(" px")
         self.max_size.setSpecialValueText("Any")
         self.max_size.setToolTip("Objects of a larger FWHM stay, small galaxies for example")
+        self.large_stars = QCheckBox("Large stars that else stay")
+        self.large_stars.setToolTip(
+            "A second look at half the scale; many small galaxies go with them, unless protected"
+        )
         self.screen_stars = QCheckBox("Stars for screen blending")
         self.screen_stars.setToolTip(
             "(picture - starless) / (1 - starless): put them back with the blend mode screen"
@@ -166,7 +170,9 @@ class Form(QWidget):
         rows.addRow("Device", self.device)
         rows.addRow("Largest star", self.max_size)
         rows.addRow("Tile", self.tile)
-        for box in (self.screen_stars, self.whole_stack, self.turned_over):
+        for box in (
+            self.large_stars, self.screen_stars, self.whole_stack, self.turned_over,
+        ):  # fmt: skip
             rows.addRow(box)
         rows.addRow(self.defaults)
         return inside
@@ -185,6 +191,7 @@ class Form(QWidget):
         self.protect.setCurrentIndex(0)
         self.max_size.setValue(first.max_size or 0)
         self.tile.setValue(DEFAULT_TILE)
+        self.large_stars.setChecked(first.large_stars)
         self.screen_stars.setChecked(first.screen)
         self.whole_stack.setChecked(first.whole_stack)
         for role, output in self.outputs.items():
@@ -199,6 +206,7 @@ class Form(QWidget):
             stretch=self.stretch.currentData(),
             strength=self.strength.value() / 100,
             max_size=self.max_size.value() or None,
+            large_stars=self.large_stars.isChecked(),
             tile=self.tile.value(),
             outputs=tuple(role for role, box in self.outputs.items() if box.isChecked()),
             screen=self.screen_stars.isChecked(),

@@ -35,7 +35,8 @@ _PACE_OF_OTHERS = 4e6
 class Settings:
     """What the user chose; the defaults are the panel's.
 
-    ``model`` is a name or a path; ``max_size`` in pixels, None for any; ``screen``
+    ``model`` is a name or a path; ``max_size`` in pixels, None for any;
+    ``large_stars`` whether large ones that stay are to be looked for at half the scale; ``screen``
     whether stars are to be put back by screen blending; ``whole_stack`` whether all
     pictures of a stack are meant, or the one in view.
     """
@@ -45,6 +46,7 @@ class Settings:
     stretch: str = "auto"
     strength: float = 1.0
     max_size: float | None = None
+    large_stars: bool = False
     tile: int = DEFAULT_TILE
     outputs: tuple[str, ...] = ("starless", "stars")
     screen: bool = False
@@ -130,7 +132,7 @@ class Engine:
         key = (settings.model, settings.device)
         if key not in self.models:
             self.models[key] = load_model(settings.model, device=settings.device)
-        return StarRemover(self.models[key], tile=settings.tile)
+        return StarRemover(self.models[key], tile=settings.tile, large_stars=settings.large_stars)
 
     def stretch(
         self, picture: Picture, plane: tuple[int, ...], kind: str, *, anew: bool = False
