@@ -133,8 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     flag("maxsize", type=float, default=0.0, help="leave objects wider than this, in pixels")
     flag(
         "largestars", action="store_true",
-        help="also take large stars that else stay, and with them small galaxies: best with "
-        "-selection",
+        help="look again at half the scale, for large stars that stay; small galaxies go too: "
+        "best with -selection",
     )  # fmt: skip
     flag("selection", action="store_true", help="only inside the selection")
     flag("sequence", default="", help="name of a sequence of FITS files, instead of the image")
@@ -1230,7 +1230,7 @@ class Window:
         self.maxsize.setSpecialValueText("no limit")
         self.maxsize.setSuffix(" px")
         self.maxsize.setToolTip("Wider objects, such as small galaxies, stay in the image")
-        self.largestars = w.QCheckBox("Large stars that else stay")
+        self.largestars = w.QCheckBox("Look for large stars too")
         self.largestars.setToolTip(
             "A second look at half the scale; many small galaxies go with them.\n"
             "Best of a selection round such a star."

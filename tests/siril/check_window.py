@@ -39,7 +39,7 @@ ACCENT = (0x35, 0x84, 0xE4)
 #: Places in the window.
 GO = (WIDTH - 72, HEIGHT - 31)
 BEFORE, AFTER, STARS, ONE_TO_ONE = (56, 25), (140, 25), (224, 25), (796, 25)
-SELECTION, CHANGES, CLOSE = (930, 310), (930, 474), (WIDTH - 200, HEIGHT - 31)
+SELECTION, CHANGES, CLOSE = (930, 339), (930, 503), (WIDTH - 200, HEIGHT - 31)
 CANVAS = (slice(60, 640), slice(20, 815))
 #: Seconds to wait for what takes a few: machines that run tests are slow at times.
 LONG = 300

@@ -145,7 +145,7 @@ class Form(QWidget):
         self.max_size.setSuffix(" px")
         self.max_size.setSpecialValueText("Any")
         self.max_size.setToolTip("Objects of a larger FWHM stay, small galaxies for example")
-        self.large_stars = QCheckBox("Large stars that else stay")
+        self.large_stars = QCheckBox("Look for large stars too")
         self.large_stars.setToolTip(
             "A second look at half the scale; many small galaxies go with them, unless protected"
         )
