@@ -133,6 +133,12 @@ PRESETS: dict[str, Preset] = {
                 _SECOND, network=_ALIVE, batch=8, rate=1.2e-4, steps=612, average=0.997, reuse=4,
                 loss=_ROUNDED,
             ),
+            # 0.10.0: this, from 45 % of the first of 0.9.0, 35 % of 0.6.0 and 20 % of 0.7.0; 44 %
+            # of it, 37 % of 0.6.0 and 19 % of the second of 0.9.0.
+            replace(
+                _SECOND, network=_ALIVE, batch=8, rate=2e-4, steps=1708, average=0.999, reuse=4,
+                loss=replace(_ROUNDED, grain_power=1.0),
+            ),
         ),
     ),
     "original": Preset(
