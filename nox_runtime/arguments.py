@@ -180,7 +180,7 @@ def _controls(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--large-stars", action="store_true",
         help="last, show the model what is left at half the scale: large stars that stayed go, "
-        "and many small galaxies; two to three times the time",
+        "and many small galaxies; a quarter to one and a half times more time",
     )  # fmt: skip
 
 
