@@ -381,7 +381,7 @@ def test_large_stars_that_stayed_go_at_half_the_scale() -> None:
     seen = []
 
     class Narrow(StandIn):
-        """Sees nothing that is wider than five pixels."""
+        """Sees nothing that is wider than six pixels."""
 
         def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
             seen.append(pictures.shape)
