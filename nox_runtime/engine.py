@@ -63,18 +63,18 @@ class Layout:
     scale: int = 1
     halved: bool = False
 
-
-def layout(
-    channels: int, multiple: int, margin: int, tile: int, passes: int = 1, scale: int = 1,
-    *, halved: bool = False,
-) -> Layout:  # fmt: skip
-    """The layout for a network that asks for `multiple` and `margin` in pixels it is shown."""
-    # In pixels of the picture, and those that interpolation reaches.
-    reach = passes * (margin if scale == 1 else -(-margin // 2) + 3)
-    if halved:
-        reach += 2 * (margin + 3)
-    multiple = 2 * multiple if halved else max(1, multiple // scale)
-    return Layout(channels, multiple, reach, tile, passes, scale, halved)
+    @classmethod
+    def of_network(
+        cls, channels: int, multiple: int, margin: int, tile: int, passes: int = 1,
+        scale: int = 1, *, halved: bool = False,
+    ) -> Layout:  # fmt: skip
+        """For a network that asks for `multiple` and `margin` in pixels that it is shown."""
+        # In pixels of the picture, and those that interpolation reaches.
+        reach = passes * (margin if scale == 1 else -(-margin // 2) + 3)
+        if halved:
+            reach += 2 * (margin + 3)
+        multiple = 2 * multiple if halved else max(1, multiple // scale)
+        return cls(channels, multiple, reach, tile, passes, scale, halved)
 
 
 @dataclass(frozen=True)

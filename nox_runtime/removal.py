@@ -21,7 +21,7 @@ from nox_runtime import lazy
 from nox_runtime import stretch as stretches
 from nox_runtime.controls import Controls
 from nox_runtime.devices import free_memory, tile_for
-from nox_runtime.engine import Elsewhere, Step, layout
+from nox_runtime.engine import Elsewhere, Layout, Step
 from nox_runtime.errors import UsageError
 from nox_runtime.fallback import Steady
 from nox_runtime.flow import NativeReader, Rows, count_regional, descreen, iter_rows, split
@@ -138,7 +138,7 @@ class StarRemover:
         scale = 2 if upsample else 1
         if tile is None:
             tile = tile_for(self.model.device, free_memory(self.model.device), scale)
-        self.layout = layout(
+        self.layout = Layout.of_network(
             facts.channels, facts.multiple, margin, tile, passes, scale, halved=large_stars
         )
 
