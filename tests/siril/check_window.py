@@ -67,11 +67,14 @@ while True:
     time.sleep(0.1)
 """
 
+# Without -noreset the display starts over when its last client leaves, and turns away who comes
+# meanwhile: the test's xdotool came and went before Siril, which then found no display.
 START = """
 export HOME=/nox/home XDG_DATA_HOME=/nox/data XDG_CONFIG_HOME=/nox/conf XDG_RUNTIME_DIR=/nox/run
 export DISPLAY=:77 LANG=C.UTF-8 NO_AT_BRIDGE=1
-Xvfb :77 -screen 0 1680x1050x24 -nolisten tcp >/nox/xvfb.log 2>&1 &
-while ! [ -e /tmp/.X11-unix/X77 ]; do sleep 0.1; done
+Xvfb :77 -screen 0 1680x1050x24 -nolisten tcp -noreset >/nox/xvfb.log 2>&1 &
+until xdotool getdisplaygeometry >/dev/null 2>&1; do sleep 0.1; done
+touch /nox/display
 exec siril -o /nox/work/elephants-trunk.fit >/nox/siril.log 2>&1
 """
 
@@ -265,8 +268,10 @@ def desktop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desktop]:
     with subprocess.Popen(command, start_new_session=True) as process:
         try:
             made = Desktop(root)
-            assert waited((root / "tmp" / ".X11-unix" / "X77").exists, LONG), "no display"
-            assert waited(made.shown, LONG), made.log()[-2000:]
+            assert waited((made.nox / "display").exists, LONG), "no display"
+            ended = process.poll
+            assert waited(lambda: ended() is not None or made.shown(), LONG), made.log()[-2000:]
+            assert ended() is None, f"Siril ended: {made.log()[-2000:]}"
             yield made
         finally:
             os.killpg(process.pid, signal.SIGKILL)
