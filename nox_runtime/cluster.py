@@ -13,7 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from nox_runtime.batch import iter_file
 from nox_runtime.engine import Elsewhere, Tile, tile_residual
 from nox_runtime.errors import DeviceError, NoxError, UsageError, reason
-from nox_runtime.flow import for_display, region_window
+from nox_runtime.flow import floor_of, for_display, region_window
 from nox_runtime.images import Source, open_image
 from nox_runtime.outputs import Outputs, check
 from nox_runtime.removal import StarRemover
@@ -233,6 +233,7 @@ class _Picture:
     plane: int
     stretch: Stretch
     median: tuple[float, ...]
+    floor: float
     region: tuple[int, ...] | None
 
 
@@ -257,7 +258,8 @@ def _do_tile(picture: _Picture, tile: Tile, remover: dict[str, Any]) -> _Done:
         window = source.read_planes(first, last, top + y0, top + y1, left + x0, left + x1)
         return for_display(window, picture.stretch, picture.median)
 
-    residual = tile_residual(read, tile, bottom - top, right - left, own.runs, own.layout)
+    layout = replace(own.layout, floor=picture.floor)
+    residual = tile_residual(read, tile, bottom - top, right - left, own.runs, layout)
     return _Done(residual, own.model.device, tuple(own.model.notes))
 
 
@@ -286,7 +288,8 @@ class _Spread:
         region = self.options.get("region")
         picture = _Picture(
             path.resolve(), self.options.get("hdu"), self.options.get("stack", False), plane,
-            stretch, stats.median, None if region is None else tuple(int(v) for v in region),
+            stretch, stats.median, floor_of(stretch, stats),
+            None if region is None else tuple(int(v) for v in region),
         )  # fmt: skip
 
         def residuals(tiles: list[Tile]) -> Iterator[np.ndarray]:

@@ -30,6 +30,8 @@ DEFAULT_TILE = 1536
 #: Light below this share of the display range is left: a third of an 8-bit step.
 #: Networks take traces of it from most of the sky, where there is no star.
 DEAD_ZONE = 0.00135
+#: So far off, in pixels, something that is taken saves fainter light from `Layout.floor`.
+_NEAR = 3
 #: Finished rows are handed on in parts of about so many values ...
 _PART = 2**21
 #: ... and arithmetic goes through so many at once, which stay in a core's cache.
@@ -52,7 +54,9 @@ class Layout:
     of surroundings it needs; ``tile`` pixels a side to read at once; ``passes`` of the
     model, each over what the last one left; ``scale``, 1 or 2, how much larger the
     model is shown the picture; ``halved``: whether it is last shown what is left at half the
-    picture's scale, for which `multiple` must be even.
+    picture's scale, for which `multiple` must be even; ``floor``: where a pass takes no more
+    than this share of the display range anywhere within `_NEAR` pixels it takes nothing, and
+    from twice that on all.
     """
 
     channels: int
@@ -62,6 +66,7 @@ class Layout:
     passes: int = 1
     scale: int = 1
     halved: bool = False
+    floor: float = 0.0
 
     @classmethod
     def of_network(
@@ -149,18 +154,18 @@ def _bands(height: int, width: int) -> Iterator[slice]:
 def _residual(model: Runs, window: np.ndarray, layout: Layout) -> np.ndarray:
     """Light to take away from one tile, (C, h, w)."""
     once = _pass if layout.scale == 1 else _enlarged_pass
-    taken = once(model, window, layout.channels)
+    taken = once(model, window, layout)
     for _ in range(layout.passes - 1):
-        taken = taken + once(model, window - taken, layout.channels)
+        taken = taken + once(model, window - taken, layout)
     if layout.halved:
-        few = _pass(model, _halved(window - taken), layout.channels)
+        few = _pass(model, _halved(window - taken), layout)
         taken = np.clip(taken + _twice(few), window - 1, window)
     return taken
 
 
-def _pass(model: Runs, window: np.ndarray, channels: int) -> np.ndarray:
+def _pass(model: Runs, window: np.ndarray, layout: Layout) -> np.ndarray:
     """Light that the model takes at once, whatever the channels of either side."""
-    have = len(window)
+    have, channels = len(window), layout.channels
     if have == channels:
         made = model(window[None])[0]
     elif channels == 1:
@@ -173,23 +178,47 @@ def _pass(model: Runs, window: np.ndarray, channels: int) -> np.ndarray:
     # is written over it.
     own = made.shape == window.shape and made.dtype == np.float32 and made.flags.writeable
     taken = made if own and not np.may_share_memory(made, window) else np.empty_like(window)
+    most = np.empty(window.shape[1:], np.float32)
     for rows in _bands(*window.shape[1:]):
         residual = window[:, rows] - np.clip(made[:, rows], 0.0, 1.0)
         if len(residual) != have:  # three equal channels stand for one
             residual = residual.mean(axis=0, keepdims=True)
         # Nothing up to the dead zone, all from twice that on, and no step between.
         share = np.abs(residual)
+        np.max(share, axis=0, out=most[rows])
         share /= DEAD_ZONE
         share -= 1.0
         np.clip(share, 0.0, 1.0, out=share)
         np.multiply(residual, share, out=taken[:, rows])
+    if layout.floor > 0:
+        for rows in _bands(*window.shape[1:]):
+            share = _most_near(most, rows)
+            share /= np.float32(layout.floor)
+            share -= 1.0
+            taken[:, rows] *= np.clip(share, 0.0, 1.0, out=share)
     return taken
 
 
-def _enlarged_pass(model: Runs, window: np.ndarray, channels: int) -> np.ndarray:
+def _most_near(values: np.ndarray, rows: slice) -> np.ndarray:
+    """The largest of the values, 0 or more, within `_NEAR` pixels down and across."""
+    top, bottom = max(0, rows.start - _NEAR), min(len(values), rows.stop + _NEAR)
+    beyond = (_NEAR - (rows.start - top), _NEAR - (bottom - rows.stop))
+    near = np.pad(values[top:bottom], (beyond, (_NEAR, _NEAR)))
+    side = 2 * _NEAR + 1
+    for axis in (0, 1):
+        seen = 1  # pixels that a value stands for: twice as many each time
+        while seen < side:
+            step = min(seen, side - seen)
+            along = near.swapaxes(0, axis)
+            near = np.maximum(along[:-step], along[step:]).swapaxes(0, axis)
+            seen += step
+    return near
+
+
+def _enlarged_pass(model: Runs, window: np.ndarray, layout: Layout) -> np.ndarray:
     """As `_pass`, with the picture shown at twice its scale."""
     large = enlarged(window)
-    taken = _pass(model, large, channels)
+    taken = _pass(model, large, layout)
     mean = _halved(taken)
     # Interpolation blunts peaks: where a star is, take the rest of it too.
     star = np.clip(np.abs(mean) / 0.02, 0, 1)

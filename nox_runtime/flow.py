@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,11 @@ from nox_runtime.stretch import Statistics, Stretch
 NativeReader = Callable[[int, int, int, int], np.ndarray]
 #: Values that are stretched at once, which stay in a core's cache.
 _BAND = 2**16
+#: Where a model takes less than this share of the picture's grain it sees no star (see
+#: `nox_runtime.engine.Layout.floor`) ...
+_OF_GRAIN = 0.35
+#: ... and no more of the display range counts: what is rougher is no grain.
+_HIGHEST_FLOOR = 0.025
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,19 @@ def descreen(picture: np.ndarray, starless: np.ndarray, white: float) -> np.ndar
     return np.asarray(np.rint(out) if picture.dtype.kind in "ui" else out, picture.dtype)
 
 
+def floor_of(stretch: Stretch, stats: Statistics) -> float:
+    """Light on the display scale that a model must see for it to be a star's.
+
+    Models take a trace of light from most of the sky and from galaxies; what is far below the
+    grain is left.
+    """
+    if not stats.grain:
+        return 0.0
+    ends = np.array(stats.median)[:, None] + np.array(stats.grain)[:, None] * [-0.5, 0.5]
+    shown = stretch.forward(ends)
+    return min(_HIGHEST_FLOOR, _OF_GRAIN * float(np.mean(shown[:, 1] - shown[:, 0])))
+
+
 def for_display(window: np.ndarray, stretch: Stretch, median: tuple[float, ...]) -> np.ndarray:
     """A window of a picture as the model is shown it: stretched, without NaN.
 
@@ -153,6 +171,8 @@ def iter_rows(
 
     def display(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         return shown(read(y0, y1, x0, x1))
+
+    layout = replace(layout, floor=floor_of(stretch, stats))
 
     def finished(start: int, residual: np.ndarray, picture: np.ndarray) -> Rows:
         residual = controls.apply(start, residual, lambda: shown(picture))

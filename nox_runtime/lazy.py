@@ -11,7 +11,7 @@ from nox_runtime.controls import Controls
 from nox_runtime.engine import Layout, Runs
 from nox_runtime.errors import UsageError
 from nox_runtime.flow import descreen, iter_rows
-from nox_runtime.statistics import Statistics, grid_step, summed_up
+from nox_runtime.statistics import TRIPLES, Statistics, grid_step, neighbours, summed_up
 from nox_runtime.stretch import Stretch, choose
 
 
@@ -120,9 +120,11 @@ def _statistics(image: Any) -> Any:
     """Statistics as they would be of the array in memory, delayed."""
     import dask
 
-    step = grid_step(*image.shape[1:])
+    height, width = image.shape[1:]
+    step, every = grid_step(height, width), grid_step(height, width, TRIPLES)
     extremes = [dask.delayed(_extremes)(block) for block in image.to_delayed().ravel()]
-    return dask.delayed(_together)(image[:, ::step, ::step], extremes, image.dtype)
+    triples = neighbours(image[:, ::every], every)  # one of dask's, too
+    return dask.delayed(_together)(image[:, ::step, ::step], triples, extremes, image.dtype)
 
 
 def _extremes(block: np.ndarray) -> tuple[float, float]:
@@ -131,9 +133,11 @@ def _extremes(block: np.ndarray) -> tuple[float, float]:
 
 
 def _together(
-    sample: np.ndarray, extremes: list[tuple[float, float]], dtype: np.dtype
+    sample: np.ndarray, triples: np.ndarray, extremes: list[tuple[float, float]], dtype: np.dtype
 ) -> Statistics:
-    return summed_up(sample, min(e[0] for e in extremes), max(e[1] for e in extremes), dtype)
+    return summed_up(
+        sample, triples, min(e[0] for e in extremes), max(e[1] for e in extremes), dtype
+    )
 
 
 def _block(

@@ -15,6 +15,11 @@ _SENTINEL_SIGMA = 1e4
 #: Medians come from at most about this many pixels a channel, on a regular grid: their
 #: error is then below a thousandth of the noise.
 SAMPLE = 4_000_000
+#: The grain comes from at most about so many triples of neighbours a channel ...
+TRIPLES = 250_000
+#: ... two pixels apart: next to each other, grain is alike where a picture was demosaiced,
+#: aligned or enlarged.
+_APART = 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,9 @@ class Statistics:
         else what the values span.
     dtype : str
         Type of the picture's values.
+    grain : tuple of float
+        Standard deviation of noise of which pixels in a row deviate as much, in the median, from
+        the mean of those two pixels before and after; 0 where more than half do not.
     """
 
     median: tuple[float, ...]
@@ -42,6 +50,7 @@ class Statistics:
     black: float
     white: float
     dtype: str
+    grain: tuple[float, ...] = ()
 
 
 def nominal_range(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
@@ -74,14 +83,17 @@ class Gatherer:
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype, limit: int = SAMPLE) -> None:
         self.step = grid_step(shape[1], shape[2], limit)
+        self._every = grid_step(shape[1], shape[2], TRIPLES)
         self.dtype = np.dtype(dtype)
         self._parts: list[np.ndarray] = []
+        self._triples: list[np.ndarray] = []
         self._low, self._high = np.inf, -np.inf
 
     def add(self, start: int, rows: np.ndarray) -> None:
         """Take the rows (C, n, W) from row `start` on; each row once."""
         first = -start % self.step
         self._parts.append(np.array(rows[:, first :: self.step, :: self.step]))
+        self._triples.append(neighbours(rows[:, -start % self._every :: self._every], self._every))
         low, high = rows.min(), rows.max()
         if not (np.isfinite(low) and np.isfinite(high)):
             sound = rows[np.isfinite(rows)]
@@ -93,7 +105,8 @@ class Gatherer:
     def statistics(self) -> Statistics:
         """What has been gathered."""
         sample = np.concatenate(self._parts, axis=1)
-        return summed_up(sample, self._low, self._high, self.dtype)
+        triples = np.concatenate(self._triples, axis=1)
+        return summed_up(sample, triples, self._low, self._high, self.dtype)
 
 
 def grid_step(height: int, width: int, limit: int = SAMPLE) -> int:
@@ -101,10 +114,20 @@ def grid_step(height: int, width: int, limit: int = SAMPLE) -> int:
     return max(1, int(np.ceil(np.sqrt(height * width / limit))))
 
 
-def summed_up(sample: np.ndarray, low: float, high: float, dtype: np.dtype) -> Statistics:
-    """Statistics from a sample (C, n, m) and the extremes of all finite pixels."""
+def neighbours(rows: np.ndarray, every: int) -> np.ndarray:
+    """Pixels in rows (C, n, W), every so many columns, and their neighbours: (C, n, m, 3)."""
+    count = len(range(0, rows.shape[2] - 2 * _APART, every))
+    triple = (rows[:, :, k * _APART :: every][:, :, :count] for k in range(3))
+    return np.stack(list(triple), axis=-1)
+
+
+def summed_up(
+    sample: np.ndarray, triples: np.ndarray, low: float, high: float, dtype: np.dtype
+) -> Statistics:
+    """Statistics from a sample (C, n, m), `neighbours`, and the extremes of all finite pixels."""
     with ThreadPoolExecutor(len(sample)) as pool:  # numpy lets the others run meanwhile
         median, sigma = zip(*pool.map(_middle_and_spread, sample), strict=True)
+    grain = tuple(_grain(of_channel) for of_channel in triples)
     low, high = (low, high) if low <= high else (0.0, 0.0)
     # Numbers that stand for "no value" (-1e30, say) must not become the black point;
     # pixels below black are never changed.
@@ -114,7 +137,23 @@ def summed_up(sample: np.ndarray, low: float, high: float, dtype: np.dtype) -> S
     low = max(low, sound, -1e200)
     high = min(high, 1e200)
     black, white = nominal_range(np.dtype(dtype), low, high)
-    return Statistics(median, sigma, low, high, black, white, np.dtype(dtype).name)
+    return Statistics(median, sigma, low, high, black, white, np.dtype(dtype).name, grain)
+
+
+def _grain(triples: np.ndarray) -> float:
+    """Standard deviation of noise that bends rows as these are bent."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        before, here, after = (triples[..., k].astype(np.float64) for k in range(3))
+        bent = np.abs(before - 2 * here + after).ravel()
+    bent = bent[np.isfinite(bent)]
+    if not bent.size:
+        return 0.0
+    middle = _median(bent)
+    if triples.dtype.kind in "ui" and middle >= 1:
+        # Whole numbers know few steps: how far up its own one the middle lies.
+        below, alike = float(np.mean(bent < middle)), float(np.mean(bent == middle))
+        middle += (0.5 - below) / alike - 0.5 if alike else 0.0
+    return float(MAD_TO_SIGMA / np.sqrt(6) * middle)
 
 
 def _middle_and_spread(channel: np.ndarray) -> tuple[float, float]:

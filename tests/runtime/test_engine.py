@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import StandIn, starry
 
-from nox_runtime.engine import Layout, _window, count_tiles, iter_residual
+from nox_runtime.engine import Layout, _most_near, _window, count_tiles, iter_residual
 from nox_runtime.tiling import Span, reflected, spans
 
 
@@ -149,3 +149,65 @@ def test_contract_6_memory_is_two_rows_of_tiles_whatever_the_height() -> None:
     rows = span.write_stop - span.write_start + span.ramp_in
     assert rows < layout.tile
     assert (wide - narrow) / (4096 - 1024) == pytest.approx(2 * rows * 4, rel=0.1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (7, 7), (40, 23)])
+def test_the_most_near_is_the_largest_of_seven_by_seven(size: tuple[int, int]) -> None:
+    values = np.random.default_rng(2).random(size, np.float32)
+    wide = np.pad(values, 3)
+    expected = np.lib.stride_tricks.sliding_window_view(wide, (7, 7)).max(axis=(2, 3))
+    for step in (1, 5, 64):  # however the rows come in bands
+        bands = [
+            _most_near(values, slice(y, min(y + step, size[0]))) for y in range(0, size[0], step)
+        ]
+        np.testing.assert_array_equal(np.concatenate(bands), expected)
+
+
+def _taken(light: np.ndarray, floor: float) -> np.ndarray:
+    """What goes of a picture of which the model would take `light`."""
+    height, width = light.shape[1:]
+    picture = np.full(light.shape, 0.5, np.float32)
+    layout = Layout(len(light), 32, 32, 96, floor=floor)
+    marked = picture + light
+
+    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        return marked[:, y0:y1, x0:x1]
+
+    def model(pictures: np.ndarray) -> np.ndarray:
+        return np.full_like(pictures, 0.5)
+
+    steps = iter_residual(read, (len(light), height, width), model, layout)
+    return np.concatenate([s.residual for s in steps if s.residual is not None], axis=1)
+
+
+def test_light_below_the_floor_goes_only_near_light_above_it() -> None:
+    floor, channels = 0.01, 3
+    light = np.full((channels, 90, 150), 0.8 * floor, np.float32)
+    light[1, 40, 60] = 2.5 * floor  # one channel of a star's middle is enough
+    light[:, 70, 120] = 1.5 * floor  # between the floor and twice that: a share
+    exact = (np.float32(0.5) + light) - np.float32(0.5)
+    np.testing.assert_allclose(_taken(light, 0.0), exact, atol=1e-7)
+    made = _taken(light, floor)
+    near = np.zeros((90, 150))
+    near[37:44, 57:64], near[67:74, 117:124] = 1.0, 0.5
+    np.testing.assert_allclose(made, exact * near, atol=1e-7)
+    assert not made[:, near == 0].any()
+
+
+def test_contract_5_the_floor_does_not_show_the_tiles() -> None:
+    rng = np.random.default_rng(5)
+    light = (0.012 * rng.random((1, 200, 330)) ** 4).astype(np.float32)
+    light[0, rng.integers(0, 200, 30), rng.integers(0, 330, 30)] = 0.03
+    picture = light + np.float32(0.5)
+    made = []
+    for tile in (4096, 96, 128):
+        steps = iter_residual(
+            lambda a, b, c, d: picture[:, a:b, c:d],
+            (1, 200, 330),
+            lambda shown: np.full_like(shown, 0.5),
+            Layout(1, 32, 32, tile, floor=0.008),
+        )
+        made.append(np.concatenate([s.residual for s in steps if s.residual is not None], axis=1))
+    assert 0.05 < (made[0] == 0).mean() < 0.95
+    np.testing.assert_allclose(made[1], made[0], atol=1e-6)
+    np.testing.assert_allclose(made[2], made[0], atol=1e-6)
