@@ -46,6 +46,9 @@ _BRIGHTEST = 4
 #: Share of these scenes whose star is so much brighter than its field that it is a giant among
 #: stars that stay small, and how much brighter at most.
 GIANT, _GIANT_FACTOR = 0.4, 100.0
+#: Share of the others of these whose star has a companion: burnt-out cores that touch are no
+#: longer round.  How far off it stands, in pixels, and its share of the light.
+PAIRED, _APART, _COMPANION = 0.3, (2.0, 30.0), (0.1, 1.0)
 #: Share of these scenes, ten times that of the others, with dust that the star lights.
 LIT = 0.3
 
@@ -69,7 +72,9 @@ def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
 def _make_background(job: tuple[BankPlan, int, str]) -> tuple[np.ndarray, dict]:
     plan, i, path = job
     rng = np.random.default_rng([plan.seed, int(plan.held_out), 2, i])
-    made, facts = backgrounds.make(plan.background_size, rng, Path(path) if path else None)
+    made, facts = backgrounds.make(
+        plan.background_size, rng, Path(path) if path else None, abundance=plan.objects
+    )
     return made.astype(np.float16), facts
 
 
@@ -200,8 +205,9 @@ class Bank(Scenes):
     ) -> Field:
         """A part of field `i` with one of its brightest stars somewhere in it.
 
-        That star alone is made `giant` times as bright, the others are left.  Its light is
-        what is there on both sides of it alike; the field's faint stars are not.
+        That star alone is made `giant` times as bright, the others are left; or else it may
+        get a companion.  Its light is what is there on both sides of it alike; the field's
+        faint stars are not.
         """
         light, block = self.fields[i], 16
         side = light.shape[1]
@@ -213,14 +219,29 @@ class Bank(Scenes):
         rows, columns = ((f + np.arange(min(size, side))) % side for f in first)
         field = self._field(i, light[:, rows[:, None], columns])
         if giant > 1:
-            y, x = _summit(light[1], *star.astype(int))
-            across, along = (2 * y - rows) % side, (2 * x - columns) % side
-            mirrored = self._field(i, light[:, across[:, None], along]).light
-            alone = np.minimum(field.light, mirrored)
-            # In crowded fields something faint lies on both sides almost everywhere.
-            alone = np.maximum(alone - 2 * np.median(alone, axis=(1, 2), keepdims=True), 0)
-            field = replace(field, light=field.light + np.float32(giant - 1) * alone)
+            added = np.float32(giant - 1) * self._alone(i, star, rows, columns)
+            return replace(field, light=field.light + added)
+        if rng.random() < PAIRED:
+            far, angle = log_uniform(rng, *_APART), rng.uniform(0, 2 * np.pi)
+            dy, dx = round(far * np.sin(angle)), round(far * np.cos(angle))
+            share = np.float32(log_uniform(rng, *_COMPANION))
+            added = share * self._alone(i, star, (rows - dy) % side, (columns - dx) % side)
+            return replace(field, light=field.light + added)
         return field
+
+    def _alone(self, i: int, star: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The light of the star near a place of field `i` without its neighbours', there."""
+        light = self.fields[i]
+        side = light.shape[1]
+        y, x = _summit(light[1], *star.astype(int))
+        across, along = (2 * y - rows) % side, (2 * x - columns) % side
+        here, mirrored = (
+            self._field(i, light[:, r[:, None], c]).light
+            for r, c in ((rows, columns), (across, along))
+        )
+        alone = np.minimum(here, mirrored)
+        # In crowded fields something faint lies on both sides almost everywhere.
+        return np.maximum(alone - 2 * np.median(alone, axis=(1, 2), keepdims=True), 0)
 
     def _field(self, i: int, part: np.ndarray) -> Field:
         light = part.astype(np.float32)

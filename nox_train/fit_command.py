@@ -28,6 +28,7 @@ def _changed(plan: TrainingPlan, args: argparse.Namespace) -> TrainingPlan:
     """A plan with what the command line asks for."""
     loss = _given(args, _LOSS) | ({"kind": args.loss} if args.loss else {})
     pictures = args.backgrounds or ""
+    objects = _given(args, ("objects",))
     changes = _given(args, _LOOP)
     if "size" in changes:
         changes["sizes"] = ()
@@ -35,7 +36,7 @@ def _changed(plan: TrainingPlan, args: argparse.Namespace) -> TrainingPlan:
         plan,
         network=replace(plan.network, **_given(args, _NETWORK)),
         loss=replace(plan.loss, **loss),
-        bank=replace(plan.bank, pictures=pictures),
+        bank=replace(plan.bank, pictures=pictures, **objects),
         held_out=replace(plan.held_out, pictures=pictures),
         **changes,
     )
@@ -102,6 +103,10 @@ def add_parsers(commands: argparse._SubParsersAction) -> None:
         help="first weights, for instance those of the model that nox ships",
     )
     _loop_arguments(fit)
+    fit.add_argument(
+        "--objects", type=float, metavar="X",
+        help="so many times as many galaxies, knots and the like in the scenes (default: 1)",
+    )  # fmt: skip
     network = fit.add_argument_group("network", "otherwise than the preset")
     network.add_argument("--head", choices=HEADS)
     network.add_argument("--widths", type=numbers, metavar="N,N,...", help="channels by level")

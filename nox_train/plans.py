@@ -246,7 +246,8 @@ class BankPlan:
     """What a bank is made of; equal plans make equal banks.
 
     ``pictures`` is a folder of star-free pictures, or empty for none; a share of
-    ``invented`` of the backgrounds is procedural in any case.
+    ``invented`` of the backgrounds is procedural in any case.  ``objects``: of galaxies, knots
+    and all that must stay, so many times as many as usual, up to 10.
     """
 
     seed: int = 11
@@ -257,6 +258,11 @@ class BankPlan:
     invented: float = 0.5
     pictures: str = ""
     held_out: bool = False
+    objects: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.objects <= 10:
+            raise ValueError(f"objects is {self.objects}; it must be above 0 and at most 10")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from nox_train.processing import Development
 
 CURVES = ("none", "mtf", "asinh", "s")
 #: Share of the scenes that are single raw frames without calibration.
-RAW = 0.015
+RAW = 0.03
+#: Share of the finished scenes that are scans of photographic plates and film.
+FILM = 0.04
 #: Share of the scenes whose stars have cores that are not white.
 BURNT = 0.2
 #: Share of the scenes whose stars were made smaller, and of the finished ones whose stars were
@@ -80,6 +82,9 @@ class Recipe:
         See `nox_train.processing.burnt_out`; empty for none.
     soft : bool
         Likewise.
+    film : float
+        Standard deviation of grain that comes after all highlights have ended, in the display
+        range: burnt-out cores are as grainy as the rest.
     shift : tuple of float
         See `nox_train.processing.resampled`; empty for none.
     sharpening, radius : float
@@ -121,6 +126,7 @@ class Recipe:
     whites: tuple[float, ...] = ()
     hollow: tuple[float, ...] = ()
     soft: bool = False
+    film: float = 0.0
     shift: tuple[float, ...] = ()
     sharpening: float = 0.0
     radius: float = 1.0
@@ -241,7 +247,21 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
     if not linear and not mono and rarely(LUPTON):
         strength = log_uniform(rng, 5.0, 1500.0)
         drawn = replace(drawn, development=Development("lupton", (strength,)))
+    if not linear and rarely(FILM):
+        drawn = _filmed(drawn, rng)
     return _sober(drawn, mono)
+
+
+def _filmed(drawn: Recipe, rng: np.random.Generator) -> Recipe:
+    """A scan of a plate or of film: stars end below white, and the grain lies over them."""
+    white = float(rng.uniform(0.8, 1.0))
+    grain = log_uniform(rng, 0.008, 0.05)
+    return replace(
+        drawn, film=grain, grain=min(drawn.grain, grain / 2), whites=(white,) * 3, hollow=(),
+        soft=bool(rng.random() < 0.5), correlation=float(rng.uniform(0.0, 1.2)), bayer="",
+        hot=0, frames=1, curve=("mtf", float(rng.uniform(0.2, 0.5))),
+        boost=log_uniform(rng, 1.0, 100.0),
+    )  # fmt: skip
 
 
 def _raw(drawn: Recipe, rng: np.random.Generator, mono: bool) -> Recipe:

@@ -299,6 +299,9 @@ def render(
         input_, target = processing.burnt_out(
             input_, target, recipe.whites, recipe.hollow, soft=recipe.soft
         )
+    if recipe.film:
+        over = recipe.film * sensor.grain(target.shape, rng, correlation=recipe.correlation)
+        input_, target = (np.clip(p + over, 0, 1) for p in (input_, target))
     if facts is not None:
         facts |= {"gain": gain} | ({"shown": shown} if shown else {})
     if recipe.reduction:

@@ -107,6 +107,7 @@ def make(
     *,
     mode: str | None = None,
     seeing: float | None = None,
+    abundance: float = 1.0,
 ) -> tuple[np.ndarray, dict]:
     """Make one background, with its objects.
 
@@ -118,7 +119,7 @@ def make(
     path : Path, optional
         A picture to cut it from.  Without one, or where the picture shows stars
         wherever it is cut, the background is invented.
-    mode, seeing : optional
+    mode, seeing, abundance : optional
         Of `add_objects`.
 
     Returns
@@ -136,6 +137,8 @@ def make(
     if picture is None:
         picture, invented = _invented(size, rng, None)
         facts |= invented
-    picture, facts["objects"] = add_objects(picture, rng, mode=mode, seeing=seeing)
+    picture, facts["objects"] = add_objects(
+        picture, rng, mode=mode, seeing=seeing, abundance=abundance
+    )
     facts["seeing"] = facts["objects"][0]["seeing"] if facts["objects"] else None
     return picture, facts

@@ -54,6 +54,7 @@ def add_objects(
     seeing: float | None = None,
     palette: Palette | None = None,
     at: tuple[float, float] | None = None,
+    abundance: float = 1.0,
 ) -> tuple[np.ndarray, list[dict]]:
     """Draw objects that are no stars into a stretched, star-free picture.
 
@@ -78,6 +79,9 @@ def add_objects(
         By default drawn.
     at : tuple of float, optional
         Where (x, y) the objects are to stand, pixels; by default anywhere.
+    abundance : float
+        How many times as many as usual, on average, of those that are drawn by chance: of
+        `KINDS`, of the few small galaxies, and of backgrounds with many.
 
     Returns
     -------
@@ -89,9 +93,10 @@ def add_objects(
     if mode is not None and mode not in MODES:
         raise ValueError(f"mode is {mode!r}; it must be one of {MODES}")
     if mode is None:
-        mode = str(rng.choice(MODES, p=MODE_SHARES))
+        many = min(1.0, MODE_SHARES[2] * abundance)
+        mode = str(rng.choice(MODES, p=(MODE_SHARES[0], 1 - MODE_SHARES[0] - many, many)))
     if kinds is None:
-        kinds = _draw_kinds(mode, rng)
+        kinds = _draw_kinds(mode, rng, abundance)
     known = {*KINDS, "small galaxies", "marks"}
     if unknown := [k for k in kinds if k not in known]:
         raise ValueError(f"kinds holds {unknown[0]!r}; each must be one of {sorted(known)}")
@@ -114,7 +119,7 @@ def add_objects(
     for kind in kinds:
         if kind in KINDS:
             facts.append(KINDS[kind][0](canvas, rng))
-    if count := _small_count(mode, kinds, size, rng):
+    if count := _small_count(mode, kinds, size, rng, abundance):
         facts.append(galaxies.small(canvas, rng, count))
     picture = canvas.put_on(picture)
     if "marks" in kinds:
@@ -124,20 +129,22 @@ def add_objects(
     return np.clip(picture, 0, 1).astype(np.float32), facts
 
 
-def _draw_kinds(mode: str, rng: np.random.Generator) -> list[str]:
+def _draw_kinds(mode: str, rng: np.random.Generator, abundance: float) -> list[str]:
     if mode == "none":
         return ["marks"] if rng.random() < MARKS else []
-    thin = 1.0 if mode == "few" else 0.3
-    drawn = [k for k, (_, rate) in KINDS.items() for _ in range(rng.poisson(thin * rate))]
+    often = abundance * (1.0 if mode == "few" else 0.3)
+    drawn = [k for k, (_, rate) in KINDS.items() for _ in range(rng.poisson(often * rate))]
     drawn.append("small galaxies")
     return [*drawn, "marks"] if rng.random() < MARKS else drawn
 
 
-def _small_count(mode: str, kinds: Sequence[str], size: int, rng: np.random.Generator) -> int:
+def _small_count(
+    mode: str, kinds: Sequence[str], size: int, rng: np.random.Generator, abundance: float
+) -> int:
     """How many small galaxies, by the frame's area."""
     if "small galaxies" not in kinds:
         return 0
     area = (size / 512) ** 2
     if mode == "many":
         return max(1, round(area * log_uniform(rng, *SMALL_MANY)))
-    return int(rng.poisson(SMALL_FEW * area))
+    return int(rng.poisson(abundance * SMALL_FEW * area))

@@ -259,6 +259,28 @@ def test_the_docs_state_the_rates_that_are_drawn() -> None:
         assert float(stated[kind]) == rate, kind
 
 
+def test_more_objects_are_more_of_each_kind() -> None:
+    usual, more = ([], [])
+    for abundance, into in ((1.0, usual), (3.0, more)):
+        rng = np.random.default_rng(9)
+        for _ in range(40):
+            facts = backgrounds.add_objects(SKY, rng, abundance=abundance)[1]
+            into.append([f["kind"] for f in facts])
+    for kind in ("spiral", "elliptical", "planetary nebula", "clump"):
+        counts = [sum(f.count(kind) for f in made) for made in (usual, more)]
+        assert counts[1] > 1.3 * counts[0], kind
+
+
+def test_the_usual_number_of_objects_is_one() -> None:
+    """The benchmark's invented backgrounds stay what they are."""
+    one, two = (
+        backgrounds.add_objects(SKY, np.random.default_rng(4), **kw)
+        for kw in ({}, {"abundance": 1.0})
+    )
+    np.testing.assert_array_equal(one[0], two[0])
+    assert one[1] == two[1]
+
+
 def test_every_background_holds_something_that_must_stay() -> None:
     picture = np.full((3, 512, 512), 0.2, np.float32)
     for seed in range(12):

@@ -146,7 +146,10 @@ def test_bright_scenes_show_one_of_the_brightest_stars(bank: dataset.Bank) -> No
     assert len(places) > 8  # and not always in the middle
 
 
-def test_a_giant_is_brighter_and_its_neighbours_are_not(bank: dataset.Bank) -> None:
+def test_a_giant_is_brighter_and_its_neighbours_are_not(
+    bank: dataset.Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "PAIRED", 0.0)
     y, x = np.indices((256, 256))
     stars = {(104, 120): 1.0, (136, 104): 0.3}
     light = sum(p * np.exp(-((y - r) ** 2 + (x - c) ** 2) / 8) for (r, c), p in stars.items())
@@ -162,6 +165,34 @@ def test_a_giant_is_brighter_and_its_neighbours_are_not(bank: dataset.Bank) -> N
         assert sorted(giant[peaks] / plain[peaks]) == pytest.approx([1.0, 20.0], rel=0.01)
         grown.append(giant.max())
     assert max(grown) == pytest.approx(20, rel=0.01)
+
+
+def test_a_bright_star_may_have_a_companion(
+    bank: dataset.Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y, x = np.indices((256, 256))
+    light = np.exp(-((y - 104) ** 2 + (x - 120) ** 2) / 8)
+    lone = copy.copy(bank)
+    lone.fields = np.broadcast_to((1024 * light).astype(np.float16), (1, 3, 256, 256))
+    found = []
+    for seed in range(40):
+        made = []
+        for share in (0.0, 1.0):
+            monkeypatch.setattr(dataset, "PAIRED", share)
+            made.append(lone.bright_stars(np.random.default_rng(seed), 0, 256).light[1])
+        added = made[1] - made[0]
+        if added.max() < 0.05:
+            continue  # one of the field's brightest places, but not near its only star
+        own = np.array(np.unravel_index(made[0].argmax(), added.shape))
+        other = np.array(np.unravel_index(added.argmax(), added.shape))
+        apart = (other - own + 128) % 256 - 128
+        assert 1 <= np.hypot(*apart) <= 31
+        assert 0.09 < added.max() <= 1.01
+        # The whole star again, and nothing else.
+        assert added.sum() == pytest.approx(added.max() * 8 * np.pi, rel=0.05)
+        found.append(np.hypot(*apart))
+    assert len(found) > 8
+    assert max(found) > 4 * min(found)
 
 
 def test_scenes_round_a_bright_star_have_their_share(bank: dataset.Bank) -> None:

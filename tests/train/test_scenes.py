@@ -13,6 +13,7 @@ from nox_train.processing import Development
 from nox_train.recipes import (
     BLACK,
     BURNT,
+    FILM,
     LUPTON,
     RAW,
     RECOMBINED,
@@ -189,7 +190,7 @@ def test_stars_keep_to_their_share_of_the_scene(field: stars.Field) -> None:
         {"jpeg": 85}, {"shift": (0.5, 0.5)}, {"knee": 0.5},
         {"shadows": 2.0}, {"curve": ("s", 1.5)}, {"curve": ("asinh", 6.0)}, {"correlation": 0.7},
         {"colour": 1.8}, {"whites": (1.0, 0.5, 0.8)},
-        {"development": Development("lupton", (99.0,))},
+        {"film": 0.03}, {"development": Development("lupton", (99.0,))},
     ],
     ids=lambda c: "-".join(c),
 )  # fmt: skip
@@ -210,6 +211,21 @@ def test_defects_of_the_camera_stay_in_the_target(dark: stars.Field) -> None:
     made, target = render(_flat(0.2), _cut(dark), recipe, np.random.default_rng(2))
     assert (target > 0.5).sum() > 30
     np.testing.assert_array_equal(made, target)
+
+
+def test_grain_of_film_lies_over_burnt_out_cores(bright: stars.Field) -> None:
+    plain = Recipe(faint_sigma=1000.0, saturated=0.3, boost=30.0, grain=1e-4, whites=(0.9,) * 3)
+    smooth, grainy = (
+        render(_flat(0.3), _cut(bright), replace(plain, film=film), np.random.default_rng(2))
+        for film in (0.0, 0.03)
+    )
+    core = smooth[0] >= 0.9 - 1e-6
+    assert core.sum() > 200
+    assert smooth[0][core].std() < 1e-3
+    for k in (0, 1):  # the same grain with the stars and without
+        np.testing.assert_allclose(grainy[k][core].std(), 0.03, rtol=0.15)
+    over = grainy[1] - smooth[1]
+    np.testing.assert_allclose(grainy[0], np.clip(smooth[0] + over, 0, 1), atol=1e-6)
 
 
 def test_dark_rings_are_in_the_input_alone(bright: stars.Field) -> None:
@@ -290,6 +306,7 @@ def test_recipes_are_drawn_in_the_shares_that_the_docs_state() -> None:
         (0.3, lambda r: r.linear),
         (0.1 + 0.9 * RAW, lambda r: bool(r.bayer)),
         (0.03, lambda r: r.frames > 1),
+        (0.7 * FILM, lambda r: r.film > 0),
         (0.4, lambda r: r.shadows > 1),
         (BLACK, lambda r: r.shadows and r.shadows < 1),
         (0.5, lambda r: r.curve[0] == "none"),
