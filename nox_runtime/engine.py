@@ -31,7 +31,7 @@ DEFAULT_TILE = 1536
 #: Networks take traces of it from most of the sky, where there is no star.
 DEAD_ZONE = 0.00135
 #: So far off, in pixels, something that is taken saves fainter light from `Layout.floor`.
-_NEAR = 3
+_NEAR = 2
 #: Finished rows are handed on in parts of about so many values ...
 _PART = 2**21
 #: ... and arithmetic goes through so many at once, which stay in a core's cache.

@@ -27,9 +27,9 @@ NativeReader = Callable[[int, int, int, int], np.ndarray]
 _BAND = 2**16
 #: Where a model takes less than this share of the picture's grain it sees no star (see
 #: `nox_runtime.engine.Layout.floor`) ...
-_OF_GRAIN = 0.35
+_OF_GRAIN = 0.25
 #: ... and no more of the display range counts: what is rougher is no grain.
-_HIGHEST_FLOOR = 0.025
+_HIGHEST_FLOOR = 0.018
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,12 @@ PRESETS: dict[str, Preset] = {
                 _SECOND, network=_ALIVE, batch=8, rate=2e-4, steps=1708, average=0.999, reuse=4,
                 loss=replace(_ROUNDED, grain_power=1.0),
             ),
+            # 0.11.0: this, from 60 % of the last and 40 % of 0.6.0; 85 % of it and 15 % of the
+            # second of 0.9.0.
+            replace(
+                _SECOND, network=_ALIVE, batch=8, rate=2e-4, steps=1015, average=0.999, reuse=4,
+                bank=BankPlan(objects=2.0), loss=replace(_ROUNDED, grain_power=1.0),
+            ),
         ),
     ),
     "original": Preset(

@@ -152,10 +152,10 @@ def test_contract_6_memory_is_two_rows_of_tiles_whatever_the_height() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (7, 7), (40, 23)])
-def test_the_most_near_is_the_largest_of_seven_by_seven(size: tuple[int, int]) -> None:
+def test_the_most_near_is_the_largest_of_five_by_five(size: tuple[int, int]) -> None:
     values = np.random.default_rng(2).random(size, np.float32)
-    wide = np.pad(values, 3)
-    expected = np.lib.stride_tricks.sliding_window_view(wide, (7, 7)).max(axis=(2, 3))
+    wide = np.pad(values, 2)
+    expected = np.lib.stride_tricks.sliding_window_view(wide, (5, 5)).max(axis=(2, 3))
     for step in (1, 5, 64):  # however the rows come in bands
         bands = [
             _most_near(values, slice(y, min(y + step, size[0]))) for y in range(0, size[0], step)
@@ -189,7 +189,7 @@ def test_light_below_the_floor_goes_only_near_light_above_it() -> None:
     np.testing.assert_allclose(_taken(light, 0.0), exact, atol=1e-7)
     made = _taken(light, floor)
     near = np.zeros((90, 150))
-    near[37:44, 57:64], near[67:74, 117:124] = 1.0, 0.5
+    near[38:43, 58:63], near[68:73, 118:123] = 1.0, 0.5
     np.testing.assert_allclose(made, exact * near, atol=1e-7)
     assert not made[:, near == 0].any()
 
