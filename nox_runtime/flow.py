@@ -19,6 +19,7 @@ from nox_runtime.engine import (
     part_rows,
 )  # fmt: skip
 from nox_runtime.overlap import ahead
+from nox_runtime.statistics import grain
 from nox_runtime.stretch import Statistics, Stretch
 
 #: Reads a window of the picture in its own units, (C, h, w).
@@ -109,11 +110,12 @@ def floor_of(stretch: Stretch, stats: Statistics) -> float:
     Models take a trace of light from most of the sky and from galaxies; what is far below the
     grain is left.
     """
-    if not stats.grain:
+    if stats.triples is None:
         return 0.0
-    ends = np.array(stats.median)[:, None] + np.array(stats.grain)[:, None] * [-0.5, 0.5]
-    shown = stretch.forward(ends)
-    return min(_HIGHEST_FLOOR, _OF_GRAIN * float(np.mean(shown[:, 1] - shown[:, 0])))
+    # As it is shown: so a linear picture comes out as one that was stretched before.
+    with np.errstate(invalid="ignore"):
+        shown = stretch.forward(stats.triples)
+    return min(_HIGHEST_FLOOR, _OF_GRAIN * float(np.mean(grain(shown))))
 
 
 def for_display(window: np.ndarray, stretch: Stretch, median: tuple[float, ...]) -> np.ndarray:

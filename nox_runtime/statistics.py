@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,7 +16,7 @@ _SENTINEL_SIGMA = 1e4
 #: error is then below a thousandth of the noise.
 SAMPLE = 4_000_000
 #: The grain comes from at most about so many triples of neighbours a channel ...
-TRIPLES = 250_000
+TRIPLES = 60_000
 #: ... two pixels apart: next to each other, grain is alike where a picture was demosaiced,
 #: aligned or enlarged.
 _APART = 2
@@ -38,9 +38,8 @@ class Statistics:
         else what the values span.
     dtype : str
         Type of the picture's values.
-    grain : tuple of float
-        Standard deviation of noise of which pixels in a row deviate as much, in the median, from
-        the mean of those two pixels before and after; 0 where more than half do not.
+    triples : ndarray, shape (C, n, m, 3), or None
+        Pixels and those two before and after them in their rows, for `grain`.
     """
 
     median: tuple[float, ...]
@@ -50,7 +49,7 @@ class Statistics:
     black: float
     white: float
     dtype: str
-    grain: tuple[float, ...] = ()
+    triples: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 def nominal_range(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
@@ -127,7 +126,6 @@ def summed_up(
     """Statistics from a sample (C, n, m), `neighbours`, and the extremes of all finite pixels."""
     with ThreadPoolExecutor(len(sample)) as pool:  # numpy lets the others run meanwhile
         median, sigma = zip(*pool.map(_middle_and_spread, sample), strict=True)
-    grain = tuple(_grain(of_channel) for of_channel in triples)
     low, high = (low, high) if low <= high else (0.0, 0.0)
     # Numbers that stand for "no value" (-1e30, say) must not become the black point;
     # pixels below black are never changed.
@@ -137,23 +135,30 @@ def summed_up(
     low = max(low, sound, -1e200)
     high = min(high, 1e200)
     black, white = nominal_range(np.dtype(dtype), low, high)
-    return Statistics(median, sigma, low, high, black, white, np.dtype(dtype).name, grain)
+    return Statistics(median, sigma, low, high, black, white, np.dtype(dtype).name, triples)
 
 
-def _grain(triples: np.ndarray) -> float:
-    """Standard deviation of noise that bends rows as these are bent."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        before, here, after = (triples[..., k].astype(np.float64) for k in range(3))
-        bent = np.abs(before - 2 * here + after).ravel()
-    bent = bent[np.isfinite(bent)]
-    if not bent.size:
-        return 0.0
-    middle = _median(bent)
-    if triples.dtype.kind in "ui" and middle >= 1:
-        # Whole numbers know few steps: how far up its own one the middle lies.
-        below, alike = float(np.mean(bent < middle)), float(np.mean(bent == middle))
-        middle += (0.5 - below) / alike - 0.5 if alike else 0.0
-    return float(MAD_TO_SIGMA / np.sqrt(6) * middle)
+def grain(triples: np.ndarray) -> tuple[float, ...]:
+    """Standard deviation of noise of which rows are as uneven as these, in the median.
+
+    Parameters
+    ----------
+    triples : ndarray, shape (C, n, m, 3)
+        See `Statistics`; of the picture, or as it is shown.
+
+    Returns
+    -------
+    tuple of float
+        One a channel; 0 where more than half of the pixels do not deviate.
+    """
+    found = []
+    for of_channel in triples:
+        with np.errstate(invalid="ignore", over="ignore"):
+            before, here, after = (of_channel[..., k].astype(np.float64) for k in range(3))
+            bent = np.abs(before - 2 * here + after).ravel()
+        bent = bent[np.isfinite(bent)]
+        found.append(float(MAD_TO_SIGMA / np.sqrt(6) * _median(bent)) if bent.size else 0.0)
+    return tuple(found)
 
 
 def _middle_and_spread(channel: np.ndarray) -> tuple[float, float]:
