@@ -183,20 +183,20 @@ def _pass(model: Runs, window: np.ndarray, layout: Layout) -> np.ndarray:
         residual = window[:, rows] - np.clip(made[:, rows], 0.0, 1.0)
         if len(residual) != have:  # three equal channels stand for one
             residual = residual.mean(axis=0, keepdims=True)
-        # Nothing up to the dead zone, all from twice that on, and no step between.
         share = np.abs(residual)
         np.max(share, axis=0, out=most[rows])
-        share /= DEAD_ZONE
-        share -= 1.0
-        np.clip(share, 0.0, 1.0, out=share)
-        np.multiply(residual, share, out=taken[:, rows])
+        np.multiply(residual, _rising_from(DEAD_ZONE, share), out=taken[:, rows])
     if layout.floor > 0:
         for rows in _bands(*window.shape[1:]):
-            share = _most_near(most, rows)
-            share /= np.float32(layout.floor)
-            share -= 1.0
-            taken[:, rows] *= np.clip(share, 0.0, 1.0, out=share)
+            taken[:, rows] *= _rising_from(layout.floor, _most_near(most, rows))
     return taken
+
+
+def _rising_from(floor: float, values: np.ndarray) -> np.ndarray:
+    """0 up to the floor, 1 from twice that on, and no step between; written over `values`."""
+    values /= np.float32(floor)
+    values -= 1.0
+    return np.clip(values, 0.0, 1.0, out=values)
 
 
 def _most_near(values: np.ndarray, rows: slice) -> np.ndarray:

@@ -110,8 +110,6 @@ def floor_of(stretch: Stretch, stats: Statistics) -> float:
     Models take a trace of light from most of the sky and from galaxies; what is far below the
     grain is left.
     """
-    if stats.triples is None:
-        return 0.0
     # As it is shown: so a linear picture comes out as one that was stretched before.
     with np.errstate(invalid="ignore"):
         shown = stretch.forward(stats.triples)

@@ -38,7 +38,7 @@ class Statistics:
         else what the values span.
     dtype : str
         Type of the picture's values.
-    triples : ndarray, shape (C, n, m, 3), or None
+    triples : ndarray, shape (C, n, m, 3)
         Pixels and those two before and after them in their rows, for `grain`.
     """
 
@@ -49,7 +49,7 @@ class Statistics:
     black: float
     white: float
     dtype: str
-    triples: np.ndarray | None = field(default=None, compare=False, repr=False)
+    triples: np.ndarray = field(compare=False, repr=False)
 
 
 def nominal_range(dtype: np.dtype, low: float, high: float) -> tuple[float, float]:
