@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,14 @@ EXAMPLES = """examples:
   nox-runtime run m51.fits --max-size 12 --protect galaxy.reg --strength 0.8
       galaxies larger than 12 pixels and what the region covers stay
 """
+#: Results beside the starless picture, each with an option that may name its file.
+_RESULTS = {
+    "stars": "the stars alone, input - starless",
+    "descreened": "the stars for screen blending",
+    "mask": "where the picture was changed, 0 to 1",
+    "catalog": "a catalogue of the removed stars, ECSV or FITS by its ending",
+    "preview": "a before/after PNG",
+}
 DEVICES = ("auto", "cpu", "cuda", "tensorrt", "coreml", "dml", "openvino")
 
 
@@ -112,6 +120,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def given_apart(words: Sequence[str]) -> list[str]:
+    """The results whose PATH is a word of its own, which may have been meant as an input."""
+    before = set(words[: words.index("--")] if "--" in words else words)
+    options = {word for word in before if word.startswith("--") and "=" not in word}
+    return [name for name in _RESULTS if any(f"--{name}".startswith(word) for word in options)]
+
+
 def _files(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "paths", nargs="+", metavar="PATH", type=Path, help="picture files, folders, patterns"
@@ -121,13 +136,7 @@ def _files(run: argparse.ArgumentParser) -> None:
         help="file (its ending chooses the format) or folder; with several inputs a folder "
         "(default: NAME_starless beside the input)",
     )  # fmt: skip
-    for option, what in (
-        ("stars", "the stars alone, input - starless"),
-        ("descreened", "the stars for screen blending"),
-        ("mask", "where the picture was changed, 0 to 1"),
-        ("catalog", "a catalogue of the removed stars, ECSV or FITS by its ending"),
-        ("preview", "a before/after PNG"),
-    ):
+    for option, what in _RESULTS.items():
         run.add_argument(
             f"--{option}", nargs="?", const=True, default=False, metavar="PATH",
             help=f"also write {what}; give PATH last, or as --{option}=PATH",

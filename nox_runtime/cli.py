@@ -6,6 +6,7 @@ Only this module and `run_command` print; heavy imports wait until a command nee
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -137,7 +138,11 @@ def _stop(signum: int, frame: object) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `nox-runtime`; return its exit code (0 all done, 1 some failed, 2 usage)."""
-    args = arguments.parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = arguments.parser().parse_args(words)
+    args.apart = arguments.given_apart(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe may not have all letters of a name
+        sys.stdout.reconfigure(errors="backslashreplace")
     # tifffile logs what it raises as well; one line is enough.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     if threading.current_thread() is threading.main_thread():

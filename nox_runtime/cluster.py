@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from nox_runtime.engine import Elsewhere, Tile, tile_residual
 from nox_runtime.errors import DeviceError, NoxError, UsageError, reason
 from nox_runtime.flow import floor_of, for_display, region_window
 from nox_runtime.images import Source, open_image
+from nox_runtime.model import built_in
 from nox_runtime.outputs import Outputs, check
 from nox_runtime.removal import StarRemover
 from nox_runtime.statistics import Statistics
@@ -142,6 +143,9 @@ def run_files(
     ------
     UsageError, DeviceError
     """
+    if built_in(str(remover.get("model"))) is None:
+        remover = _in_full(remover, ("model",))
+    options = _in_full(options, ("protect", "keep"))
     client = connect(address)
     waiting: dict[Any, int] = {}
     if tokens is None:
@@ -214,6 +218,16 @@ def _outcome(future: Any, job: tuple[Path, Outputs]) -> dict[str, Any] | NoxErro
     if isinstance(result, dict):
         result["input"] = str(path)
     return result
+
+
+def _in_full(keywords: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The same with whole names of files: a worker may have started in another folder."""
+    full = dict(keywords)
+    for name in names:
+        value = full.get(name)
+        if isinstance(value, (str, Path)) and Path(value).is_file():
+            full[name] = type(value)(Path(value).resolve())
+    return full
 
 
 def _resolved(outputs: Outputs) -> Outputs:

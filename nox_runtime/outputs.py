@@ -63,8 +63,8 @@ def plan_outputs(
     """
     name, ending = split_ending(path)
     ending = output_ending(ending)
-    if compress and ending.lower() in (".fits", ".fit", ".fts"):
-        ending += ".fz"
+    if compress and ending.lower().removesuffix(".gz") in (".fits", ".fit", ".fts"):
+        ending = (ending[:-3] if ending.lower().endswith(".gz") else ending) + ".fz"
     if output is not None and (folder or output.is_dir()):
         starless = output / f"{name}_starless{ending}"
     elif output is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from nox_runtime import __version__
 from nox_runtime.errors import NoxError, UsageError, reason
-from nox_runtime.images import open_image
+from nox_runtime.images import open_image, split_ending
 from nox_runtime.inputs import Input, Journal, expand
 from nox_runtime.outputs import Outputs, check, check_together, plan_outputs
 from nox_runtime.whole import reported
@@ -74,6 +74,7 @@ def plan(args: argparse.Namespace) -> list[Job]:
     folder = _as_folder(args.output, several)
     jobs = [Job(item.path, _outputs(item, output, args, folder)) for item in inputs]
     check_together([job.path for job in jobs], [job.outputs for job in jobs])
+    _refuse_swallowed(args)
     if folder and output is not None and not args.dry_run:
         for made in {output, *(job.outputs.starless.parent for job in jobs)}:
             try:
@@ -83,6 +84,19 @@ def plan(args: argparse.Namespace) -> list[Job]:
                     f"{made}: cannot be a folder ({error.strerror}); choose another -o"
                 ) from error
     return jobs
+
+
+def _refuse_swallowed(args: argparse.Namespace) -> None:
+    """Of ``--overwrite --stars a.fits b.fits`` the first is rather an input than a result."""
+    for name in getattr(args, "apart", ()):
+        value = getattr(args, name)
+        if not (args.overwrite and isinstance(value, str) and os.path.lexists(value)):
+            continue
+        if not split_ending(Path(value))[0].endswith(tuple(f"_{known}" for known in _NAMED)):
+            raise UsageError(
+                f"{value}: would be replaced by the result of --{name}; if it is an input, give it "
+                f"before the options, else write --{name}={value}"
+            )
 
 
 def _outputs(item: Input, output: Path | None, args: argparse.Namespace, folder: bool) -> Outputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 from nox_runtime.controls import RowWeights, numbers, places
 from nox_runtime.errors import ImageError, UsageError, reason
 from nox_runtime.images import Source, open_image
+from nox_runtime.images.fits import FitsSource
 
 REGION_ENDINGS = (".reg", ".crtf")
 _INSTALL = "pip install 'astronox[regions]'"
+#: Rows of a mask that are looked at at once.
+_ROWS = 256
 
 
 def protect_rows(path: Path, source: Source, stack: ExitStack) -> RowWeights:
@@ -24,8 +28,9 @@ def protect_rows(path: Path, source: Source, stack: ExitStack) -> RowWeights:
     ----------
     path : Path
         A picture of the size of `source`: black may be changed, white is left alone
-        (floats: 0 and 1); or regions in image or, where the picture has a WCS, sky
-        coordinates.
+        (floats: 0 and 1; integers: 0 and the largest of their type, or 0 and 1 if there is nothing
+        above). A FITS mask without ROWORDER has its rows as a FITS picture has them. Or regions
+        in image or, where the picture has a WCS, sky coordinates.
     source : Source
     stack : ExitStack
         Closes the mask when all is done.
@@ -44,13 +49,16 @@ def protect_rows(path: Path, source: Source, stack: ExitStack) -> RowWeights:
             f"{source.shape[2]} x {source.shape[1]} pixels; make it the same"
         )
     height, flip = mask.shape[1], mask.bottom_up != source.bottom_up
+    if flip and mask.bottom_up and not mask.order_known and isinstance(source, FitsSource):
+        flip = False  # an array saved beside the picture's, as it is
+    white = _white(mask)
 
     def rows(y0: int, y1: int) -> np.ndarray:
         if flip:
             y0, y1 = height - y1, height - y0
         part = mask.read(y0, y1, 0, mask.shape[2]).max(axis=0)
         if part.dtype.kind in "ui":
-            part = part / np.iinfo(part.dtype).max
+            part = part / white
         if not (part.min() >= 0 and part.max() <= 1):
             raise UsageError(
                 f"{path}: the mask holds values from {part.min():g} to {part.max():g}; "
@@ -62,24 +70,56 @@ def protect_rows(path: Path, source: Source, stack: ExitStack) -> RowWeights:
     return rows
 
 
-def _region_rows(path: Path, source: Source) -> RowWeights:
+def _white(mask: Source) -> int:
+    """What an integer mask has for white: the largest of its type, or 1 if it holds 0 and 1."""
+    if mask.dtype.kind not in "ui":
+        return 1
+    _, height, width = mask.shape
+    for y in range(0, height, _ROWS):
+        if mask.read(y, min(y + _ROWS, height), 0, width).max() > 1:
+            return int(np.iinfo(mask.dtype).max)
+    return 1
+
+
+def _shapes(path: Path, notes: list[str]) -> list[Any]:
+    """What a region file holds; what of it cannot be read is refused or noted."""
     try:
-        from regions import Regions, SkyRegion
+        from regions import Regions
     except ImportError as error:
         raise UsageError(
             f"{path}: region files need a package of their own; install it with {_INSTALL}"
         ) from error
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is unknown to it is left out, aloud
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
             shapes = list(Regions.read(path, format="crtf" if path.suffix == ".crtf" else "ds9"))
     except Exception as error:  # the parser has no exception of its own
         raise ImageError(
             f"{path}: not a readable region file ({reason(error)}); save it again in DS9's format"
         ) from error
-    if not shapes:
-        raise UsageError(f"{path}: holds no region; draw one, or leave --protect out")
-    wcs, pieces = source.wcs(), []
+    left_out = [str(warning.message) for warning in said if "skipping" in str(warning.message)]
+    if any("coordinate frame" in message for message in left_out):
+        names = ", ".join(_quoted(left_out[:1])) or "none"
+        raise UsageError(
+            f"{path}: has regions in coordinates that nox does not know ({names}); save it in "
+            "image or sky coordinates"
+        )
+    if left_out:
+        names = ", ".join(_quoted(left_out)) or f"{len(left_out)} regions"
+        notes.append(f"{path.name}: {names} left out, not protected")
+    return shapes
+
+
+def _quoted(messages: list[str]) -> list[str]:
+    found = (re.match(r'"(\w+)"', message) for message in messages)
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
+def _region_rows(path: Path, source: Source) -> RowWeights:
+    shapes = _shapes(path, source.notes)
+    from regions import SkyRegion
+
+    wcs, pieces, flat = source.wcs(), [], []
     for shape in shapes:
         included = bool(shape.meta.get("include", True))
         if isinstance(shape, SkyRegion) and wcs is None:
@@ -91,6 +131,7 @@ def _region_rows(path: Path, source: Source) -> RowWeights:
             pixels = shape.to_pixel(wcs) if isinstance(shape, SkyRegion) else shape
             mask = pixels.to_mask(mode="subpixels", subpixels=4)
         except NotImplementedError:  # points, lines and texts have no area
+            flat.append(type(shape).__name__.split("Pixel")[0].split("Sky")[0].lower())
             continue
         except Exception as error:  # it fails in many ways far from the field
             raise UsageError(
@@ -98,6 +139,13 @@ def _region_rows(path: Path, source: Source) -> RowWeights:
                 "remove those that lie outside of it"
             ) from error
         pieces.append((included, mask.bbox, np.asarray(mask.data, np.float32)))
+    if not any(included for included, _, _ in pieces):
+        raise UsageError(
+            f"{path}: holds no region that protects anything; draw a circle, box, ellipse, annulus "
+            "or polygon, or leave --protect out"
+        )
+    if names := [name for name in dict.fromkeys(flat) if name != "text"]:
+        source.notes.append(f"{path.name}: {', '.join(names)} left out, without an area")
     width = source.shape[2]
 
     def rows(y0: int, y1: int) -> np.ndarray:
@@ -170,9 +218,7 @@ def _columns(path: Path, source: Source) -> Any:
             raise UsageError(
                 f"{path}: has ra and dec, but {source.path} has no WCS; give x and y in pixels"
             )
-        x, y = wcs.celestial.wcs_world2pix(
-            numbers(table[names["ra"]]), numbers(table[names["dec"]]), 0
-        )
+        x, y = _pixels(wcs.celestial, numbers(table[names["ra"]]), numbers(table[names["dec"]]))
         made = Table({"x": x, "y": y})
         if "radius" in names:
             made["radius"] = numbers(table[names["radius"]])
@@ -180,3 +226,14 @@ def _columns(path: Path, source: Source) -> Any:
     raise UsageError(
         f"{path}: has the columns {', '.join(table.colnames)}; it must have x and y, or ra and dec"
     )
+
+
+def _pixels(wcs: Any, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where ICRS places in degrees lie, distortion and the WCS's own frame included."""
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    places_ = SkyCoord(ra, dec, unit="deg").transform_to(wcs_to_celestial_frame(wcs)).spherical
+    # Far outside of the picture a distortion has no inverse, and none is asked for.
+    x, y = wcs.all_world2pix(places_.lon.deg, places_.lat.deg, 0, quiet=True)
+    return x, y

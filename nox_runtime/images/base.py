@@ -27,6 +27,8 @@ class Source(ABC):
         Type of the values that `read` gives, native byte order.
     bottom_up : bool
         Whether the first row is at the bottom of the display.
+    order_known : bool
+        Whether the format or the file itself says where the first row is, not convention alone.
     stacked : bool
         Whether the channels are pictures of their own, any number of them.
     costly : bool
@@ -39,6 +41,7 @@ class Source(ABC):
     shape: tuple[int, int, int]
     dtype: np.dtype
     bottom_up: bool = False
+    order_known: bool = True
     stacked: bool = False
     costly: bool = False
 

@@ -111,6 +111,7 @@ class FitsSource(Source):
                 f"{self.path}: raw colour mosaic (BAYERPAT {self.header['BAYERPAT']!r}); "
                 "debayer it first, its stars are not whole yet"
             )
+        self.order_known = "ROWORDER" in self.header
         self.bottom_up = str(self.header.get("ROWORDER", "")).upper().strip() != "TOP-DOWN"
         self.compressed = self.costly = isinstance(hdu, fits.CompImageHDU)
         # Whether fpack made this file of one whose first HDU was the picture.

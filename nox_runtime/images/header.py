@@ -13,7 +13,10 @@ BLOCK = 2880
 
 
 def card(keyword: str, value: object, comment: str = "") -> bytes:
-    """The 80 bytes of a card."""
+    """The 80 bytes of a card; letters beyond ASCII, which FITS has not, become question marks."""
+    if isinstance(value, str):
+        value = value.encode("ascii", "replace").decode()
+    comment = comment.encode("ascii", "replace").decode()
     return bytes(fits.Card(keyword, value, comment).image, "ascii", "replace")
 
 

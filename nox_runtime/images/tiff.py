@@ -28,6 +28,7 @@ class TiffSource(Source):
         super().__init__()
         self.path = Path(path)
         self._lock = threading.Lock()
+        self._kept: dict[int, tuple[np.ndarray | None, int, int, int]] = {}
         self._raw: RawPixels | None = None
         self._file: Any = None
         try:
@@ -95,27 +96,43 @@ class TiffSource(Source):
         across = -(-width // page.tilewidth) if page.is_tiled else 1
         down = -(-height // tall)
         out = np.zeros((self.samples, y1 - y0, width), self.dtype)
-        tables: dict[str, Any] = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
         for plane in range(self.samples if self.separate else 1):
             for row in range(y0 // tall, -(-y1 // tall)):
                 for column in range(across):
                     index = (plane * down + row) * across + column
-                    with self._lock:
-                        handle = self._file.filehandle
-                        handle.seek(page.dataoffsets[index])
-                        count = page.databytecounts[index]
-                        data = handle.read(count) if count else None
-                    if data is not None and len(data) < count:
-                        raise ValueError("its pixels are cut short")
-                    block, (s, _, top, left, _), size = page.decode(data, index, **tables)
+                    block, s, top, left = self._segment(index)
                     if block is None:  # a segment that was left out: zeros
                         continue
-                    block = block[0, : size[1], : size[2]]
                     a, b = max(y0, top), min(y1, top + block.shape[0])
                     right = min(width, left + block.shape[1])
                     part = np.moveaxis(block[a - top : b - top, : right - left], -1, 0)
                     out[s : s + len(part), a - y0 : b - y0, left:right] = part
         return out
+
+    def _segment(self, index: int) -> tuple[np.ndarray | None, int, int, int]:
+        """A strip or tile unpacked, (H, W, S), with its first sample, row and column.
+
+        The last strip of each plane is kept: many programs write the whole picture as one.
+        """
+        with self._lock:
+            if index in self._kept:
+                return self._kept[index]
+            page, handle = self._page, self._file.filehandle
+            handle.seek(page.dataoffsets[index])
+            count = page.databytecounts[index]
+            data = handle.read(count) if count else None
+            if data is not None and len(data) < count:
+                raise ValueError("its pixels are cut short")
+        block, (s, _, top, left, _), size = page.decode(
+            data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader
+        )
+        made = (None if block is None else block[0, : size[1], : size[2]], s, top, left)
+        if not page.is_tiled:
+            with self._lock:
+                self._kept[index] = made
+                while len(self._kept) > (self.samples if self.separate else 1):
+                    self._kept.pop(next(iter(self._kept)))
+        return made
 
     def _rows(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         try:
@@ -166,8 +183,10 @@ def _tags(file: Any, page: Any) -> dict[str, Any]:
     kept = []
     for name in ("Make", "Model", "Artist", "Copyright", "DateTime", "XMP", "Orientation"):
         if name in found:
-            tag = found[name]
-            kept.append((tag.code, int(tag.dtype), tag.count, tag.value, True))
+            tag, value = found[name], found[name].value
+            if isinstance(value, str):  # tifffile takes letters beyond ASCII as bytes alone
+                value = value.encode("utf-8", "replace")
+            kept.append((tag.code, int(tag.dtype), tag.count, value, True))
     tags["extratags"] = kept
     return tags
 

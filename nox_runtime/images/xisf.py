@@ -44,6 +44,13 @@ class XisfSource(Source):
             raise ImageError(
                 f"{self.path}: not a readable XISF file ({reason(error)}); check it"
             ) from error
+        mosaic = self.image_metadata.get("FITSKeywords", {}).get("BAYERPAT")
+        pattern = str(mosaic[0].get("value", "")).strip("' ") if mosaic else ""
+        if pattern and (pixels.ndim == 2 or pixels.shape[2] == 1):
+            raise ImageError(
+                f"{self.path}: raw colour mosaic (BAYERPAT {pattern!r}); "
+                "debayer it first, its stars are not whole yet"
+            )
         if len(images) > 1:
             self.notes.append(f"the first of {len(images)} images; the others are not kept")
         if pixels.ndim == 2:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -278,6 +279,34 @@ def test_results_may_not_replace_inputs_or_each_other(
     assert main(["run", str(picture), "-q", "--preview", str(second), "--overwrite"]) == 2
     assert "a preview is a PNG" in errors(capsys)[0]
     assert second.read_bytes() == picture.read_bytes() == first.read_bytes()
+
+
+def test_overwrite_does_not_replace_an_input_that_an_option_swallowed(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "oiii.fits"
+    other.write_bytes(picture.read_bytes())
+    assert main(["run", "-q", "--overwrite", "--stars", str(other), str(picture)]) == 2
+    (line,) = errors(capsys)
+    assert f"{other}: would be replaced by the result of --stars; if it is an input" in line
+    assert other.read_bytes() == picture.read_bytes()
+    assert main(["run", "-q", "--overwrite", f"--stars={other}", str(picture)]) == 0
+    assert other.read_bytes() != picture.read_bytes()
+    named = tmp_path / "my_stars.fits"
+    for _ in range(2):
+        assert main(["run", "-q", "--overwrite", str(picture), "--stars", str(named)]) == 0
+
+
+def test_names_that_a_pipe_has_no_letters_for(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = picture.with_name("\u661f.fits")
+    path.write_bytes(picture.read_bytes())
+    told = io.TextIOWrapper(io.BytesIO(), "cp1252")
+    monkeypatch.setattr(sys, "stdout", told)
+    assert main(["info", str(path)]) == 0
+    told.flush()
+    assert b"\\u661f.fits" in told.buffer.getvalue()
 
 
 def test_a_gzipped_file_is_known_by_its_start(

@@ -236,6 +236,16 @@ def test_no_scheduler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         next(cluster.run_files("tcp://nowhere:1", [], OPTIONS, {}))
 
 
+def test_names_of_files_are_whole_for_workers_in_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mask.fits").touch()
+    given = {"protect": Path("mask.fits"), "keep": "none.csv", "strength": 1.0, "hdu": None}
+    full = cluster._in_full(given, ("protect", "keep"))
+    assert full == {**given, "protect": tmp_path / "mask.fits"}
+
+
 def test_without_dask_the_line_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

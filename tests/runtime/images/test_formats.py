@@ -194,6 +194,47 @@ def test_tiff_alpha_goes_through(
     assert (made[:3] != rgb).any()
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiff_tags_with_letters_beyond_ascii_go_through(
+    tmp_path: Path, stand_in: StarRemover, compression: str | None
+) -> None:
+    said = {"Artist": "Jos\u00e9", "Copyright": "\u00a9 2026 \u0160\u00e1rka"}
+    extra = [
+        (code, 2, None, text.encode(), True)
+        for code, text in zip((315, 33432), said.values(), strict=True)
+    ]
+    picture = (starry() * 60000).astype("u2")[0]
+    tifffile.imwrite(tmp_path / "a.tif", picture, compression=compression, extratags=extra)
+    report = run_file(tmp_path / "a.tif", remover=stand_in)
+    with tifffile.TiffFile(report["outputs"]["starless"]) as made:
+        assert {name: made.pages[0].tags[name].value for name in said} == said
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_a_picture_in_one_strip_is_unpacked_once(
+    tmp_path: Path, stand_in: StarRemover, monkeypatch: pytest.MonkeyPatch, planes: str
+) -> None:
+    four = (np.concatenate([starry(channels=3), starry()]) * 60000).astype("u2")
+    stored = four if planes == "separate" else np.moveaxis(four, 0, -1)
+    tifffile.imwrite(
+        tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["unassalpha"],
+        planarconfig=planes, compression="zlib", rowsperstrip=150,
+    )  # fmt: skip
+    decoded = []
+    plain = tifffile.TiffPage.decode.func
+
+    def counted(page: tifffile.TiffPage) -> object:
+        decode = plain(page)
+        return lambda data, index, **rest: decoded.append(index) or decode(data, index, **rest)
+
+    monkeypatch.setattr(tifffile.TiffPage, "decode", property(counted))
+    report = run_file(tmp_path / "a.tif", remover=stand_in, stars=True)
+    assert sorted(decoded) == ([0, 1, 2, 3] if planes == "separate" else [0])
+    monkeypatch.undo()
+    starless, stars = (whole(report["outputs"][k]) for k in ("starless", "stars"))
+    np.testing.assert_array_equal(starless + stars, four[:3])
+
+
 def test_a_cut_tiff_is_refused(tmp_path: Path) -> None:
     for name, options in (("a.tif", {}), ("b.tif", {"compression": "zlib"})):
         path = tmp_path / name
@@ -237,6 +278,18 @@ def test_xisf_in_and_out(tmp_path: Path, stand_in: StarRemover, dtype: str, chan
     made = xisf.XISF(report["outputs"]["starless"]).get_images_metadata()[0]["FITSKeywords"]
     assert made["OBJECT"][0]["value"].strip("'") == "M 42"
     assert "stand-in" in made["NOXMODEL"][0]["value"]
+
+
+def test_a_raw_mosaic_in_xisf_is_refused(tmp_path: Path) -> None:
+    xisf = pytest.importorskip("xisf")
+    keywords = {"BAYERPAT": [{"value": "'RGGB'", "comment": ""}]}
+    for channels in (1, 3):
+        picture = np.ascontiguousarray(np.moveaxis(starry(channels=channels), 0, -1)).astype("f4")
+        name = str(tmp_path / f"{channels}.xisf")
+        xisf.XISF.write(name, picture, image_metadata={"FITSKeywords": keywords})
+    with pytest.raises(ImageError, match=r"1\.xisf: raw colour mosaic \(BAYERPAT 'RGGB'\)"):
+        whole(tmp_path / "1.xisf")
+    assert whole(tmp_path / "3.xisf").shape[0] == 3
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
