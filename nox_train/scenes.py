@@ -228,18 +228,22 @@ def _stars_gain(field: Field, bench: _Bench, recipe: Recipe) -> float:
     return float(gain * recipe.boost)
 
 
-def _bounded_gain(gain: float, bench: _Bench, stars: Picture, most: float) -> float:
-    """Dim the stars until no more than a share `most` of the pixels are theirs.
+def _bounded_gain(gain: float, bench: _Bench, stars: Picture, recipe: Recipe) -> float:
+    """Dim the stars until no more than the recipe's share of the pixels are theirs.
 
     Scenes that are nearly all star dominate the loss and teach nothing.  Every fourth
-    pixel of both axes is looked at.
+    pixel of both axes is looked at.  Linear pictures are looked at with their grain: the automatic
+    stretch of a sky without any is far harder.
     """
     few, light = bench.linear[:, ::4, ::4], stars[:, ::4, ::4]
+    if recipe.linear:
+        grain = np.random.default_rng(0).standard_normal(few.shape, np.float32)
+        few = few + np.float32(bench.sigma) * grain
     for _ in range(8):
         made = np.minimum(few + np.float32(gain) * light, 1)
         show, _ = bench.shown_by(made)
         seen = np.abs(show(made) - show(few)).max(axis=0)
-        if (seen > _SEEN).mean() < most and (seen > 10 * _SEEN).mean() < most / 3:
+        if (seen > _SEEN).mean() < recipe.most and (seen > 10 * _SEEN).mean() < recipe.most / 3:
             break
         gain /= 3.0
     return gain
@@ -284,7 +288,7 @@ def render(
     """
     bench = (_linear if recipe.linear else _finished)(background, recipe)
     gain = _stars_gain(field, bench, recipe)
-    gain = _bounded_gain(gain, bench, field.light, recipe.most)
+    gain = _bounded_gain(gain, bench, field.light, recipe)
     added = field.light * np.float32(gain)
     input_, target = _captured(bench.linear, added, bench, recipe, rng)
     if recipe.shift:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import hashlib
 import importlib.util
 import io
 import json
@@ -558,7 +559,7 @@ def _header(picture: Picture, tail: str, result: Any, what: str) -> Any:
                 continue
         header.append(card, end=True)
     if header.get("FILTER"):
-        header["FILTER"] = f"{header['FILTER']}{tail}"
+        header["FILTER"] = _tailed(str(header["FILTER"]), tail)
     for key, (value, comment) in provenance(result).items():
         header[key] = (_plain(value), comment)
     for line in [*picture.history, history_line(result), f"nox: {what}"]:
@@ -641,12 +642,35 @@ def _reserve(file: Any, length: int) -> None:
     file.truncate(length)
 
 
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what runs left that were killed, as Siril's Stop button does."""
+    for path in folder.glob(".*.part"):
+        left = re.fullmatch(r"\.(starless|starmask|changes)_.*\.(\d+)\.part", path.name)
+        with contextlib.suppress(OSError):
+            if not left or time.time() - path.stat().st_mtime < 60:
+                continue  # it may be written by another machine
+            # Windows removes no file that is open, and has no harmless signal.
+            if os.name == "nt" or not _alive(int(left.group(2))):
+                path.unlink()
+
+
 class Outputs:
     """Files that appear together, whole, or not at all."""
 
     def __init__(self, folder: str, ending: str) -> None:
         self.folder, self.ending = Path(folder), ending
         self.made: dict[str, Output] = {}
+        _sweep(self.folder)
 
     def path(self, kind: str, name: str) -> Path:
         return self.folder / f"{kind}_{name}{self.ending}"
@@ -700,6 +724,46 @@ class Outputs:
         self.made = {}
 
 
+@dataclass
+class Before:
+    """What a run of the window began with: Siril's undo brings back the pixels alone."""
+
+    path: str
+    header: str
+    history: list[str]
+    digest: bytes
+    made: str
+
+    @classmethod
+    def of(cls, picture: Picture, made: str) -> Before:
+        return cls(picture.path, picture.header, picture.history, _digest(picture.values), made)
+
+    def restored(self, si: SirilInterface, picture: Picture) -> Picture:
+        """The picture under the name it had, if it is the one before that run again."""
+        if picture.path != self.made or _digest(picture.values) != self.digest:
+            return picture
+        si.set_image_filename(self.path)
+        old = _filter(self.header)
+        if old:
+            si.cmd("update_key", "FILTER", f'"{old}"')
+        return Picture(picture.values, self.path, self.header, self.history)
+
+
+def _digest(values: np.ndarray) -> bytes:
+    made = hashlib.blake2b(f"{values.dtype.str}{values.shape}".encode())
+    made.update(np.ascontiguousarray(values))
+    return made.digest()
+
+
+def _filter(header: str) -> str:
+    found = re.search(r"(?m)^FILTER\s*=\s*'((?:[^']|'')*)'", header)
+    return found.group(1).strip() if found else ""
+
+
+def _tailed(name: str, tail: str) -> str:
+    return name if name.endswith(tail) else f"{name}{tail}"
+
+
 def _siril_values(values: np.ndarray) -> np.ndarray:
     wanted = np.uint16 if values.dtype.kind == "u" else np.float32
     return np.ascontiguousarray(values, dtype=wanted)
@@ -708,16 +772,28 @@ def _siril_values(values: np.ndarray) -> np.ndarray:
 def write_keys(si: SirilInterface, picture: Picture, result: Any) -> None:
     """The image in Siril says what was done too; HISTORY comes with its undo, in the window."""
     keys = {key: value for key, (value, _) in provenance(result).items()}
-    old = re.search(r"(?m)^FILTER\s*=\s*'((?:[^']|'')*)'", picture.header)
-    if old and old.group(1).strip():
-        keys["FILTER"] = f"{old.group(1).strip()}_Starless"
+    old = _filter(picture.header)
+    if old:
+        keys["FILTER"] = _tailed(old, "_Starless")
     for key, value in keys.items():
         quoted = value.replace('"', "'")
         si.cmd("update_key", key, f'"{quoted}"')
 
 
-def replace_pixels(si: SirilInterface, result: Any, written: str) -> None:
+def same_picture(si: SirilInterface, picture: Picture) -> bool:
+    """Whether Siril still has the image that was read: its lock stops no opening and no undo."""
+    if not si.is_image_loaded() or (si.get_image_filename() or "image") != picture.path:
+        return False
+    now = si.get_image_pixeldata()
+    if now is None or now.shape != picture.values.shape:
+        return False
+    return bool(np.array_equal(now, picture.values, equal_nan=now.dtype.kind == "f"))
+
+
+def replace_pixels(si: SirilInterface, picture: Picture, result: Any, written: str) -> None:
     """The starless image takes the place of the loaded one, which undo brings back."""
+    if not same_picture(si, picture):
+        raise Problem(f"{written}; the image in Siril changed meanwhile and was left as it is")
     try:
         si.undo_save_state(history_line(result))
     except SirilError as error:
@@ -734,11 +810,12 @@ def replace_pixels(si: SirilInterface, result: Any, written: str) -> None:
 
 def process_image(
     si: SirilInterface, settings: Settings, progress: Progress, stop: threading.Event,
-    remover: Any = None,
+    remover: Any = None, before: Before | None = None,
 ) -> tuple[Picture, Result, list[Path]]:  # fmt: skip
     """Remove the stars from the loaded image; the starless one takes its place.
 
-    Until everything is computed and written, nothing that can be seen changes.
+    Until everything is computed and written, nothing that can be seen changes. `before` is
+    what the run before this one began with.
     """
     if not si.is_image_loaded():
         loaded_picture(si)  # says so
@@ -751,6 +828,7 @@ def process_image(
     try:
         with si.image_lock():
             picture = loaded_picture(si)
+            picture = before.restored(si, picture) if before else picture
             remover = model.result() if model else remover
             if picture.mosaic:
                 si.log(
@@ -761,7 +839,8 @@ def process_image(
             if stop.is_set():
                 raise Cancelled
             paths = outputs.finish()
-            replace_pixels(si, result, "the files were written" if paths else "nothing was written")
+            written = "the files were written" if paths else "nothing was written"
+            replace_pixels(si, picture, result, written)
     finally:
         outputs.abandon()
     try:
@@ -868,7 +947,7 @@ def process_sequence(
         with contextlib.suppress(SirilError):  # the first error is the one to tell
             for line, colour in done.lines():
                 si.log(f"nox: {line}", colour)
-    _make_sequences(si, files[0], settings)
+    _make_sequences(si, files[0], settings, done.files, outputs)
     return done
 
 
@@ -909,12 +988,27 @@ def _process_frame(
         outputs.abandon()
 
 
-def _make_sequences(si: SirilInterface, first: Path, settings: Settings) -> None:
+def _make_sequences(
+    si: SirilInterface, first: Path, settings: Settings, made: list[Path], outputs: Outputs
+) -> None:
+    """Sequences of the results; Siril takes in all files of such a name that it finds."""
     root = re.sub(r"\d+$", "", bare_name(str(first)))
     for kind in ("starless", "starmask", "changes"):
-        if getattr(settings, kind):
-            with contextlib.suppress(SirilError):
-                si.create_new_seq(f"{kind}_{root}")
+        if not getattr(settings, kind):
+            continue
+        name = f"{kind}_{root}"
+        pattern = re.compile(rf"{re.escape(name)}\d{{5}}{re.escape(outputs.ending)}")
+        older = {p for p in outputs.folder.iterdir() if pattern.fullmatch(p.name)} - set(made)
+        if older:
+            si.log(
+                f"nox: the sequence {name} takes in {len(older)} files of an earlier run "
+                f"({min(older).name}); remove them if they do not belong to it", LogColor.SALMON,
+            )  # fmt: skip
+        done: Any = False
+        with contextlib.suppress(SirilError):
+            done = si.create_new_seq(name)
+        if done is False:
+            si.log(f"nox: Siril made no sequence of {name}; the files are there", LogColor.SALMON)
 
 
 # ---------------------------------------------------------------------------
@@ -1088,6 +1182,7 @@ class Window:
         self.images: dict[str, Any] = {}
         self.view = "Before"
         self.removers: dict[tuple[Any, ...], Any] = {}
+        self.before: Before | None = None
         self._build()
         self._show_settings()
         self._timer = qt.core.QTimer()
@@ -1402,7 +1497,7 @@ class Window:
             if self.closing:
                 self.window.close()
                 return
-        if self.quit.is_set() and not self.closing:  # Siril's Stop button
+        if self.quit.is_set() and not self.closing:  # a signal
             self.window.close()
             return
         if not self.job and self.wanted:
@@ -1520,7 +1615,10 @@ class Window:
             text += "".join(f" {note}." for note in list(done.notes)[:2])
             self.si.reset_progress()
             return text, None, self.state
-        picture, result, paths = process_image(self.si, settings, progress, self.stop, remover)
+        picture, result, paths = process_image(
+            self.si, settings, progress, self.stop, remover, self.before
+        )
+        self.before = Before.of(picture, self.si.get_image_filename() or "image")
         seconds = time.monotonic() - began
         tell(self.si, result, paths, seconds)
         notes = "".join(f" {note}." for note in getattr(result, "notes", ()))
@@ -1672,7 +1770,7 @@ def run_window(si: SirilInterface, stop: threading.Event) -> None:
 def main() -> int:
     """Command mode if Siril was given arguments or has no display, else the window."""
     stop = threading.Event()
-    for name in ("SIGTERM", "SIGINT"):  # Siril's Stop button
+    for name in ("SIGTERM", "SIGINT"):  # Siril's Stop button kills outright; see `_sweep`
         signal.signal(getattr(signal, name), lambda *_: stop.set())
     si = SirilInterface()
     try:

@@ -48,6 +48,36 @@ def test_file_still_there_every_card_and_hdu_is_kept(fits_file: Write, tmp_path:
         np.testing.assert_array_equal(hdus["NOTES"].data["a"], [1, 2])
 
 
+def test_the_second_image_of_a_file_and_a_stack_keep_the_rest(
+    fits_file: Write, tmp_path: Path
+) -> None:
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1, 2])], name="NOTES")
+    pictures = [fits.ImageHDU(starry(40, 60, n).squeeze().astype("f4")) for n in (1, 1, 5)]
+    head = fits.PrimaryHDU()
+    head.header["OBJECT"] = "M31"
+    path = fits_file(head, *pictures, table)
+    layers = read(str(path))
+    assert len(layers) == 3
+    for k, (data, settings, _) in enumerate(layers, start=1):
+        out = tmp_path / f"{k}.fits"
+        write_image(str(out), np.asarray(data) / 2, like(settings))
+        with fits.open(out) as hdus:
+            assert hdus[0].header["OBJECT"] == "M31"
+            np.testing.assert_array_equal(hdus["NOTES"].data["a"], [1, 2])
+            np.testing.assert_array_equal(hdus[k].data, np.asarray(data) / 2)
+
+
+def test_stars_for_screen_blending_are_told_from_light(tmp_path: Path) -> None:
+    for screen, said in (
+        (True, "stars for screen blending, in napari"),
+        (False, " stars, in napari"),
+    ):
+        out = tmp_path / f"{screen}.fits"
+        settings = {"metadata": {"nox": {**MADE, "role": "stars", "screen": screen}}}
+        write_image(str(out), np.zeros((9, 9), "f4"), settings)
+        assert said in "".join(fits.getheader(out)["HISTORY"])
+
+
 @pytest.mark.parametrize("ending", [".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"])
 def test_file_gone_the_header_in_the_metadata_is_used(
     fits_file: Write, tmp_path: Path, ending: str

@@ -85,6 +85,57 @@ def test_shapes_drawn_on_one_picture_of_a_stack() -> None:
     assert masked(viewer, stack, made, (0,)) is None
 
 
+def test_what_lies_at_a_picture_counts_whatever_its_number() -> None:
+    """Axes before the rows have scales and places of their own."""
+    viewer = ViewerModel()
+    labels = np.zeros((10, 30, 40), int)
+    labels[4, :5] = 1
+    stack = viewer.add_image(np.zeros((10, 30, 40)), scale=(5, 1, 1))
+    painted = viewer.add_labels(labels, scale=(5, 1, 1))
+    box = np.array([[20, 5, 5], [20, 5, 9], [20, 9, 9], [20, 9, 5]])
+    drawn = viewer.add_shapes([box], shape_type="rectangle")
+    placed = viewer.add_image(np.zeros((1, 30, 40)), scale=(5, 1, 1), translate=(20, 0, 0))
+    for picture, plane in ((stack, (4,)), (placed, (0,))):
+        assert masked(viewer, picture, painted, plane).sum() == 200
+        assert masked(viewer, picture, drawn, plane).sum() == 25
+    for protector in (painted, drawn):
+        assert masked(viewer, stack, protector, (3,)) is None
+    beyond = viewer.add_labels(labels[:2] + 1)
+    assert masked(viewer, stack, beyond, (0,)).all()
+    assert masked(viewer, stack, beyond, (1,)) is None
+    one_for_all = viewer.add_labels(labels[4:5])
+    assert masked(viewer, stack, one_for_all, (7,)).sum() == 200
+
+
+def test_of_a_stack_over_one_picture_that_in_view_counts() -> None:
+    viewer = ViewerModel()
+    picture = viewer.add_image(np.zeros((30, 40)))
+    labels = np.zeros((10, 30, 40), int)
+    labels[4, :5] = 1
+    made = viewer.add_labels(labels)
+    for shown, count in ((4, 200), (3, 0)):
+        viewer.dims.set_point(0, shown)
+        protection = protection_of(made, tuple(viewer.dims.point))
+        assert protection is not None
+        mask = protection.mask(picture_of(picture), ())
+        assert (0 if mask is None else mask.sum()) == count
+
+
+@pytest.mark.parametrize("kind", ["empty", "elsewhere", "there"])
+def test_protection_that_covers_nothing_is_noted(make_sky: Callable[..., Any], kind: str) -> None:
+    viewer = ViewerModel()
+    sky = make_sky("f4", channels=1)
+    picture = viewer.add_image(sky)
+    made = viewer.add_labels(
+        np.full(sky.shape, int(kind != "empty")), translate=(0, 500 * (kind == "elsewhere"))
+    )
+    request = Request(picture_of(picture), Settings(), protection=protection_of(made))
+    *_, outcome = run(request, Engine(models={(None, "auto"): StandIn()}))
+    assert isinstance(outcome, Outcome)
+    said = f"{made.name} covers nothing of the picture"
+    assert (said in outcome.notes) == (kind != "there")
+
+
 @pytest.mark.parametrize("window", [(0, 30, 0, 40), (4, 11, 7, 26), (29, 30, 39, 40)])
 @pytest.mark.parametrize("kind", ["same grid", "turned", "far away", "shapes"])
 def test_a_window_is_that_part_of_the_whole(kind: str, window: tuple[int, ...]) -> None:

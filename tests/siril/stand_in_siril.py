@@ -20,6 +20,7 @@ import numpy as np
 from astropy.io import fits
 
 OK, NONE, ERROR = 0, 1, 255
+CREATE_SEQUENCE = 64
 #: Size, type (0 integers, 1 floats), width, height, channels, name.
 _SHARED = struct.Struct("@Niiii256s")
 
@@ -120,6 +121,8 @@ class StandInSiril:
             return "", OK, b""
         if command == 4:
             return "", OK, str(self.folder).encode() + b"\0"
+        if command == CREATE_SEQUENCE:
+            return f"sequence {text}", OK, b""
         if command in (26, 46):
             return "", OK, str(self.folder).encode() + b"\0"
         if command == 9:

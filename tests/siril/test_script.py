@@ -102,6 +102,69 @@ def test_one_undo_before_the_pixels_keys_after_them_and_progress_to_the_end(
     assert len(undo.removeprefix("undo ").encode()) <= 70
 
 
+@pytest.mark.parametrize("change", ["pixels", "size", "name", "closed"])
+def test_an_image_that_changed_meanwhile_is_left_as_it_is(
+    session: Session, nox: ModuleType, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Siril's lock stops neither the opening of another image nor undo."""
+    siril, run = session.siril, nox.run_picture
+
+    def meanwhile(*args: Any) -> Any:
+        result = run(*args)
+        assert siril.values is not None
+        if change == "name":
+            siril.filename = "m43.fit"
+        else:
+            other = {"pixels": siril.values[..., ::-1].copy(), "size": siril.values[:, 1:].copy()}
+            siril.values = other.get(change)
+        return result
+
+    monkeypatch.setattr(nox, "run_picture", meanwhile)
+    said = session.command()
+    assert said == (
+        "nox: error: the files were written; the image in Siril changed meanwhile and was left "
+        "as it is"
+    )
+    assert not {entry.split()[0] for entry in siril.done} & {"undo", "set", "filename"}
+    assert (siril.folder / "starless_m42.fit").exists()
+
+
+def test_a_run_after_undo_has_the_first_names_again(session: Session, nox: ModuleType) -> None:
+    def run(before: Any) -> Any:
+        picture, *_ = nox.process_image(
+            session.si, nox.Settings(), lambda *_: None, session.stop, None, before
+        )
+        return nox.Before.of(picture, session.si.get_image_filename())
+
+    siril, original = session.siril, session.siril.values
+    before = run(None)
+    siril.values, siril.cards["FILTER"] = original, "Ha_Starless"  # undo leaves name and keys
+    run(before)
+    folder = siril.folder
+    assert sorted(p.name for p in folder.glob("*.fit")) == ["starless_m42.fit", "starmask_m42.fit"]
+    assert fits.getheader(folder / "starmask_m42.fit")["FILTER"] == "Ha_StarMask"
+    assert siril.filename == str(folder / "starless_m42.fit")
+    run(before)  # no undo: the stars are looked for in what is left, which is another picture
+    assert (folder / "starless_starless_m42.fit").exists()
+
+
+def test_what_killed_runs_left_is_removed(session: Session) -> None:
+    folder, dead = session.siril.folder, 2**22 + 1  # no process has such a number
+    names = {
+        f".starless_m42.fit.{dead}.part": False,
+        f".changes_m42.fit.{dead}.part": False,
+        f".starmask_m42.fit.{os.getppid()}.part": True,  # it runs
+        f".another_m42.fit.{dead}.part": True,
+        f".starless_new.fit.{dead}.part": True,  # on another machine, perhaps
+    }
+    for name in names:
+        (folder / name).touch()
+        if "new" not in name:
+            os.utime(folder / name, (0, 0))
+    assert session.command() is None
+    assert {name: (folder / name).exists() for name in names} == names
+
+
 def test_undo_that_is_refused_headless_is_no_error(session: Session) -> None:
     session.siril.fail.add("undo")
     session.si.is_cli = lambda: True
@@ -595,6 +658,28 @@ class Frames:
 @pytest.fixture
 def frames(session: Session, monkeypatch: pytest.MonkeyPatch) -> Frames:
     return Frames(session, monkeypatch)
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_sequence_says_what_siril_made_of_its_files(
+    session: Session, frames: Frames, monkeypatch: pytest.MonkeyPatch, answer: bool
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(
+        session.si, "create_new_seq", lambda name: made.append(name) or answer, raising=False
+    )
+    (session.siril.folder / "starless_l_00009.fit").touch()
+    (session.siril.folder / "starless_l_9.fit").touch()
+    assert session.command("-sequence=l_") is None
+    assert made == ["starless_l_", "starmask_l_"]
+    said = [text for text in session.siril.messages if "sequence" in text]
+    assert said[0] == (
+        "nox: the sequence starless_l_ takes in 1 files of an earlier run (starless_l_00009.fit); "
+        "remove them if they do not belong to it"
+    )
+    assert said[1:] == ([] if answer else [
+        f"nox: Siril made no sequence of {name}; the files are there" for name in made
+    ])  # fmt: skip
 
 
 def test_a_stop_between_frames_says_what_is_done(session: Session, frames: Frames) -> None:

@@ -94,13 +94,18 @@ def provenance(
     }
     day = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     history = [
-        f"nox {nox_runtime.__version__} {day}: {made['role']}, in napari",
+        f"nox {nox_runtime.__version__} {day}: {_role(made)}, in napari",
         f"nox: model {made['model']} {made['model_version']}, stretch {made['stretch']}, "
         f"on {made['device']}",
     ]
     if made["strength"] != 1:
         history.append(f"nox: strength {made['strength']:.2f}")
     return cards, history
+
+
+def _role(made: Mapping[str, Any]) -> str:
+    """What a layer is; stars for screen blending are no light to be added."""
+    return "stars for screen blending" if made.get("screen") else str(made["role"])
 
 
 def _same(target: Path, origin: str | None) -> bool:
@@ -136,13 +141,9 @@ def _written_like_source(
         return False
     planes = picture if picture.ndim == 3 else picture[None]
     try:
-        with open_image(origin["path"]) as source:
-            fits_as_is = (
-                getattr(source, "index", 0) == origin["hdu"]
-                and tuple(source.shape) == planes.shape
-                and source.dtype == planes.dtype
-            )
-            if not fits_as_is:
+        stack = len(planes) not in (1, 3)
+        with open_image(origin["path"], hdu=origin["hdu"], stack=stack) as source:
+            if tuple(source.shape) != planes.shape or source.dtype != planes.dtype:
                 return False
             difference = bool(made) and str(made["role"]) != "starless"  # type: ignore[index]
             sink = create_image(

@@ -87,6 +87,8 @@ class Outcome:
     request: Request
     removals: tuple[Removal, ...]
     seconds: float
+    #: Whether nothing was protected that was asked to be.
+    bare: bool = False
 
     @property
     def summary(self) -> str:
@@ -101,7 +103,10 @@ class Outcome:
     @property
     def notes(self) -> tuple[str, ...]:
         """Fallbacks and warnings of the run, each once."""
-        return tuple(dict.fromkeys(note for r in self.removals for note in r.notes))
+        notes = [note for removal in self.removals for note in removal.notes]
+        if self.bare and self.request.protection is not None:
+            notes.append(f"{self.request.protection.name} covers nothing of the picture")
+        return tuple(dict.fromkeys(notes))
 
 
 def stretch_in_words(used: Stretch) -> str:
@@ -219,13 +224,14 @@ def _full(
 ) -> Iterator[Progress | Outcome]:
     picture, settings = request.picture, request.settings
     each = remover.tiles(picture.height, picture.width)
-    began, clock, removals = time.monotonic(), _Clock(), []
+    began, clock, removals, covered = time.monotonic(), _Clock(), [], False
     yield Progress(0, each * len(request.planes), text="Reading the picture ...")
     for k, plane in enumerate(request.planes):
         pixels = picture.read(plane)
         if picture.rgb:
             pixels = np.moveaxis(pixels[..., :3], -1, 0)
         protect = request.protection.mask(picture, plane) if request.protection else None
+        covered = covered or protect is not None
         used = engine.stretch(picture, plane, settings.stretch, anew=True)
         steps = remover.iter_remove(
             pixels, stretch=used, strength=settings.strength, protect=protect,
@@ -244,7 +250,7 @@ def _full(
     seconds = time.monotonic() - began
     if clock.pace is not None and "points" not in settings.outputs:
         engine.pace[remover.model.device] = clock.pace * picture.height * picture.width / each
-    yield Outcome(request, tuple(removals), seconds)
+    yield Outcome(request, tuple(removals), seconds, bare=not covered)
 
 
 def _sky(known: Any) -> WCS | None:

@@ -20,13 +20,16 @@ _ROUND = 90
 class Protection:
     """A labels or shapes layer, taken down in the window's thread.
 
-    ``labels`` is its array; ``outlines`` are corners in pixels of the layer.
+    ``labels`` is its array; ``outlines`` are corners in pixels of the layer. ``point`` is where
+    the viewer's sliders stand, in the world: of a protector of more axes than the picture has,
+    what is in view counts.
     """
 
     name: str
     place: Place
     labels: Any = None
     outlines: list[np.ndarray] = field(default_factory=list)
+    point: tuple[float, ...] = ()
 
     def mask(
         self, picture: Picture, plane: tuple[int, ...], window: Window | None = None
@@ -54,7 +57,9 @@ class Protection:
 
     def _of_labels(self, picture: Picture, plane: tuple[int, ...], part: Window) -> np.ndarray:
         y0, y1, x0, x1 = part
-        labels = _plane_of(self.labels, plane)
+        labels = self._plane_of_labels(self._lead(picture, plane))
+        if labels is None:
+            return np.zeros((y1 - y0, x1 - x0), bool)
         forth = _between(picture.place, self.place)
         if labels.shape == (picture.height, picture.width) and np.allclose(forth, np.eye(3)):
             return np.asarray(labels[y0:y1, x0:x1]) != 0
@@ -77,17 +82,43 @@ class Protection:
         y0, y1, x0, x1 = part
         mask = np.zeros((y1 - y0, x1 - x0), bool)
         forth = _between(self.place, picture.place)
+        lead = self._lead(picture, plane)
         for corners in self.outlines:
-            lead = corners[:, :-2]
-            if lead.shape[1] == len(plane) and len(plane) and np.any(np.rint(lead[0]) != plane):
+            if np.any(np.rint(corners[0, :-2]) != lead):
                 continue
             at = corners[:, -2:] @ forth[:2, :2].T + forth[:2, 2] - (y0, x0)
             mask[polygon(at[:, 0], at[:, 1], mask.shape)] = True  # type: ignore[no-untyped-call]
         return mask
 
+    def _lead(self, picture: Picture, plane: tuple[int, ...]) -> np.ndarray:
+        """What of this layer's axes before the rows lies where a picture of a stack does."""
+        n = len(self.place.matrix) - 1
+        middle = (*plane, (picture.height - 1) / 2, (picture.width - 1) / 2, 1.0)
+        world = (picture.place.matrix @ middle)[:-1]
+        there = np.zeros(n)
+        known = self.point[-n:]
+        there[n - len(known) :] = known
+        shared = min(n, len(world))  # napari counts axes from the last
+        there[n - shared :] = world[len(world) - shared :]
+        return np.rint(np.linalg.solve(self.place.matrix, [*there, 1.0])[: n - 2])
 
-def protection_of(layer: Layer | None) -> Protection | None:
+    def _plane_of_labels(self, lead: np.ndarray) -> Any:
+        """The rows and columns of the labels there; None beyond their ends."""
+        lengths = np.array(self.labels.shape[: len(lead)])
+        lead = np.where(lengths == 1, 0, lead).astype(int)  # one for all
+        if np.any(lead < 0) or np.any(lead >= lengths):
+            return None
+        return self.labels[tuple(lead)] if len(lead) else self.labels
+
+
+def protection_of(layer: Layer | None, point: tuple[float, ...] = ()) -> Protection | None:
     """Take down a labels or shapes layer; None stays None.
+
+    Parameters
+    ----------
+    layer : Labels, Shapes or None
+    point : tuple of float
+        Where the viewer's sliders stand, in the world (``viewer.dims.point``).
 
     Raises
     ------
@@ -98,11 +129,12 @@ def protection_of(layer: Layer | None) -> Protection | None:
         return None
     if isinstance(layer, Labels):
         data = layer.data[0] if layer.multiscale else layer.data
-        return Protection(layer.name, Place.of(layer), labels=data)
+        return Protection(layer.name, Place.of(layer), labels=data, point=point)
     if isinstance(layer, Shapes):
         pairs = zip(layer.data, layer.shape_type, strict=True)
         outlines = [_outline(np.asarray(d, float), str(kind)) for d, kind in pairs]
-        return Protection(layer.name, Place.of(layer), outlines=[o for o in outlines if len(o) > 2])
+        outlines = [o for o in outlines if len(o) > 2]
+        return Protection(layer.name, Place.of(layer), outlines=outlines, point=point)
     kind = type(layer).__name__.lower()
     raise UsageError(
         f"{layer.name}: is a {kind} layer; protect with a labels layer (paint what shall stay) "
@@ -120,16 +152,6 @@ def _outline(corners: np.ndarray, kind: str) -> np.ndarray:
         turn = np.linspace(0, 2 * np.pi, _ROUND, endpoint=False)[:, None]
         return np.asarray(middle + np.cos(turn) * one + np.sin(turn) * other)
     return corners
-
-
-def _plane_of(data: Any, plane: tuple[int, ...]) -> Any:
-    """The rows and columns of labels that belong to a picture of a stack."""
-    extra = data.ndim - 2
-    if extra <= 0:
-        return data
-    index = plane[-extra:] if len(plane) >= extra else (0,) * extra
-    inside = tuple(min(i, n - 1) for i, n in zip(index, data.shape[:extra], strict=True))
-    return data[inside]
 
 
 def _between(start: Place, end: Place) -> np.ndarray:

@@ -85,7 +85,7 @@ class Session:
             No picture, the wrong kind of layer, or nothing to make.
         """
         picture = picture_of(layer)
-        protection = protection_of(protector)
+        protection = protection_of(protector, tuple(self.viewer.dims.point))
         assert layer is not None
         plane: tuple[int, ...] = ()
         if picture.lead:
