@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what to average; the share is 1 where not given",
     )  # fmt: skip
     average.add_argument("-o", "--output", type=Path, required=True, metavar="CHECKPOINT")
+    average.add_argument("--overwrite", action="store_true", help="replace an output")
     average.set_defaults(run=_average)
 
     _channels_parser(commands)
@@ -75,6 +76,7 @@ def _channels_parser(commands: argparse._SubParsersAction) -> None:
         "sixteens)",
     )  # fmt: skip
     _bank_arguments(channels, fields=12)
+    channels.add_argument("--overwrite", action="store_true", help="replace an output")
     channels.set_defaults(run=_channels)
 
 
@@ -171,6 +173,8 @@ def _channels(args: argparse.Namespace) -> int:
 
     checkpoint = Checkpoint.read(args.network)
     channels.check(checkpoint.plan, args.hidden, args.network)
+    if args.output:
+        _refuse_existing(args)
     scenes = _with_bank(args, partial(ValidationSet, channels=checkpoint.plan.channels))
     strengths = channels.activity(checkpoint, scenes.inputs)
     print(f"{'block':10} {'channels':>8} {'at work':>8}")
@@ -211,9 +215,15 @@ def _average(args: argparse.Namespace) -> int:
                 f"{path}: holds a network of another shape than {args.parts[0][0]}; "
                 "only equal ones have a mean"
             )
+    _refuse_existing(args)
     mean(parts).save(args.output)
     print(args.output)
     return 0
+
+
+def _refuse_existing(args: argparse.Namespace) -> None:
+    if args.output.exists() and not args.overwrite:
+        raise FileExistsError(f"{args.output}: exists already; give another name or --overwrite")
 
 
 def _missing(error: ImportError) -> int:
@@ -248,6 +258,7 @@ def _export(args: argparse.Namespace) -> dict[str, Any]:
 
     if not args.checkpoint.exists():
         raise FileNotFoundError(f"{args.checkpoint}: no such checkpoint; check the name")
+    _refuse_existing(args)
     name = args.name or args.output.stem.removesuffix("-fp16")
     about = {"version": args.model_version, "licence": args.licence, "history": args.history}
     if not args.fp16:
@@ -277,6 +288,7 @@ def export_main(argv: list[str] | None = None) -> int:
         "--fp16", action="store_true",
         help="half precision for GPUs; name it like the single one: NAME-fp16.onnx",
     )  # fmt: skip
+    onnx.add_argument("--overwrite", action="store_true", help="replace an output")
     onnx.add_argument("--name", help="name of the model (default: that of the output)")
     onnx.add_argument("--model-version", default="0.1.0", metavar="VERSION")
     onnx.add_argument("--licence", default="MIT", help="SPDX expression (default: MIT)")

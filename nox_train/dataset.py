@@ -100,6 +100,21 @@ def _picture_paths(plan: BankPlan) -> list[str]:
     return shown + [""] * invented
 
 
+def write_json(path: Path, facts: dict, indent: int | None = None) -> None:
+    """Write whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(facts, indent=indent) + "\n")
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> dict:
+    """What a file holds; nothing where there is none, or one cut short."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
 def build_bank(folder: Path, plan: BankPlan, workers: int = 2) -> Path:
     """Make the bank of `plan` in `folder`; return at once where it is there already.
 
@@ -107,8 +122,9 @@ def build_bank(folder: Path, plan: BankPlan, workers: int = 2) -> Path:
     """
     folder = Path(folder)
     stamp = folder / "bank.json"
-    if stamp.exists() and json.loads(stamp.read_text())["plan"] == asdict(plan):
+    if read_json(stamp).get("plan") == asdict(plan):
         return folder
+    paths = _picture_paths(plan)  # before minutes of work: a folder may be mistyped
     folder.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
     size, side = plan.field_size, plan.background_size
@@ -125,7 +141,6 @@ def build_bank(folder: Path, plan: BankPlan, workers: int = 2) -> Path:
         for i, (light, faintest, parameters) in enumerate(made):
             fields[i] = light
             facts.append({"faintest": faintest, **parameters})
-        paths = _picture_paths(plan)
         todo = [(plan, i, path) for i, path in enumerate(paths)]
         shown = tqdm(pool.imap(_make_background, todo), "backgrounds", plan.backgrounds)
         about = []
@@ -134,7 +149,7 @@ def build_bank(folder: Path, plan: BankPlan, workers: int = 2) -> Path:
             about.append(told)
     fields.flush()
     pictures.flush()
-    stamp.write_text(json.dumps({"plan": asdict(plan), "fields": facts, "backgrounds": about}))
+    write_json(stamp, {"plan": asdict(plan), "fields": facts, "backgrounds": about})
     return folder
 
 

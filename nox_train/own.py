@@ -7,6 +7,7 @@ whether the training helps on what it has not seen.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -21,7 +22,7 @@ from nox_runtime.images import Source, open_image, readable, split_ending
 from nox_runtime.statistics import gathered
 from nox_runtime.stretch import Stretch, choose
 from nox_train.backgrounds import points
-from nox_train.dataset import Bank, Scenes
+from nox_train.dataset import Bank, Scenes, read_json, write_json
 from nox_train.plans import OwnPlan
 from nox_train.scenes import Scene
 
@@ -160,7 +161,7 @@ def _stamp(plan: OwnPlan, side: int, files: list[Path]) -> dict:
 
 def _is_made(folder: Path, stamp: dict) -> bool:
     path = folder / "own.json"
-    if path.exists() and json.loads(path.read_text())["stamp"] == stamp:
+    if read_json(path).get("stamp") == stamp:
         return True
     folder.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -198,12 +199,13 @@ def prepare(folder: Path, plan: OwnPlan, side: int) -> dict:
             made = _keep_pairs(folder, pairs, plan, side) if pairs else []
             if frames:
                 _keep_frames(folder, frames, plan, side)
-            told = {"stamp": stamp, "splits": made}
-            (folder / "own.json").write_text(json.dumps(told))
+            write_json(folder / "own.json", {"stamp": stamp, "splits": made})
     except NoxError as error:  # a file that cannot be read
         raise ValueError(str(error)) from error
     count, kind = (len(pairs), "pair") if pairs else (len(frames), "star-free frame")
-    return {"pictures": count, "told": f"{count} own {kind}{'s' * (count > 1)}"}
+    told = f"{count} own {kind}{'s' * (count > 1)}"
+    digest = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:12]
+    return {"pictures": count, "told": told, "stamp": digest}
 
 
 def _keep_pairs(

@@ -162,7 +162,7 @@ def iter_pairs(folder: Path, bank: Path, plan: PairsPlan, workers: int = 1) -> I
     """
     facts = check_folder(folder, plan, json.loads((bank / "bank.json").read_text())["plan"])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dataset.json").write_text(json.dumps(facts, indent=1) + "\n")
+    dataset.write_json(folder / "dataset.json", facts, indent=1)
     todo = [i for i in range(plan.count) if not names(folder, i, plan.format)[2].exists()]
     done = plan.count - len(todo)
     yield done

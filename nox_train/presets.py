@@ -22,6 +22,9 @@ def with_budget(
     """Share out minutes or steps as the phases' own lengths do; None leaves those."""
     if minutes is None and steps is None:
         return tuple(phases)
+    for name, value in (("minutes", minutes), ("steps", steps)):
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"--{name} is {value}; it must be above 0")
     if minutes is not None and all(p.steps for p in phases):
         lengths = [float(p.steps * p.batch * (p.sizes or (p.size,))[0] ** 2) for p in phases]
     else:

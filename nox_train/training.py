@@ -209,15 +209,19 @@ class Trainer:
         self._revive()
         self.own_held_out: ValidationSet | None = None
         self.opener: Any = dataset.Bank
+        scored = other.name
         if plan.own:
             side = max(plan.sizes or (plan.size,))
             folder = self.folder / "own"
-            p["data"] = f"synthetic stars and {own.prepare(folder, plan.own, side)['told']}"
+            kept = own.prepare(folder, plan.own, side)
+            p["data"] = f"synthetic stars and {kept['told']}"
+            scored = f"{other.name} {kept['stamp']}"
             theirs = own.open_own(folder, plan.own, other, held_out=True)
             self.own_held_out = ValidationSet(theirs, 24, side, count)
             self.opener = own.opener(folder, plan.own)
-        if p.get("held_out") != other.name:  # scores on other scenes do not compare
-            p["held_out"], p["best"] = other.name, None
+        if p.get("held_out") != scored:  # scores on other scenes do not compare
+            p["held_out"], p["best"] = scored, None
+            p.pop("start", None)
         return bank
 
     def _stream(self, bank: Path, count: int, size: int) -> replay.Replay:
@@ -297,7 +301,7 @@ class Trainer:
         if self.done() >= 1.0 and (self.folder / "best.npz").exists():
             return self.folder / "best.npz"
         bank = self._prepare()
-        if not p["step"] and p.get("history") and (plan.own or self.judge is not None):
+        if "start" not in p and p.get("history") and (plan.own or self.judge is not None):
             self._validate()  # what may not be lost
         batches = self._batches(bank)
         layout = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -339,6 +343,8 @@ def run_phases(folder: Path, phases: Sequence[TrainingPlan], start_from: Path | 
         return Trainer(folder, phases[0], start_from).run()
     for k, plan in enumerate(phases, 1):
         tqdm.write(f"phase {k} of {len(phases)}", file=sys.stderr)
+        # Each has scenes of its own: equal seeds draw equal batches.
+        plan = replace(plan, seed=plan.seed + k - 1)
         start_from = Trainer(Path(folder) / f"phase-{k}", plan, start_from).run()
         keras.backend.clear_session()
     assert start_from is not None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL.Image import DecompressionBombError
 
 from nox_runtime.errors import NoxError
 from nox_runtime.images import open_image
@@ -132,7 +133,7 @@ def read_picture(path: Path) -> np.ndarray:
         if path.name.lower().endswith(FITS_ENDINGS):
             return _spanned(_fits_plane(path)[None])
         return _photograph(path)
-    except (OSError, ValueError, TypeError, SyntaxError) as trouble:
+    except (OSError, ValueError, TypeError, SyntaxError, DecompressionBombError) as trouble:
         reason = " ".join(str(trouble).split()) or type(trouble).__name__
         raise ValueError(
             f"{path}: cannot be read as a picture ({reason}); take it out of the folder"

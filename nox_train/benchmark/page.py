@@ -135,9 +135,14 @@ def _row(title: str, members: list[tuple[str, dict]]) -> str:
 
 def _sets(results: list[dict]) -> str:
     """A warning where the results are of different scenes."""
-    found = {r["synthetic"]["set"]["fingerprint"] for r in results if "synthetic" in r}
+    sets = [r["synthetic"]["set"] for r in results if "synthetic" in r]
+    found = {s["fingerprint"] for s in sets}
     if len(found) < 2:
-        return ""
+        kinds = {s.get("measures") for s in sets}
+        return "" if len(kinds) < 2 else (
+            "<p><strong>These results were measured by versions that define figures differently; "
+            "measure them anew with one version.</strong></p>"
+        )  # fmt: skip
     return (
         "<p><strong>These results were measured on different sets of scenes "
         f"({escape(', '.join(sorted(found)))}): their synthetic figures cannot be compared. "

@@ -184,7 +184,19 @@ def stars_left(found: list[dict]) -> int:
     return sum(star["profile"][0] > _LEFT * star["before"][0] for star in found)
 
 
-def seams(remover: Remover, picture: np.ndarray, linear: bool | None) -> dict:
+def removed(
+    remover: Remover, picture: np.ndarray, linear: bool | None, eight_bit: bool
+) -> np.ndarray:
+    """What a remover makes of a photograph; nox of the whole numbers that it would read."""
+    if isinstance(remover, NoxRemover):
+        if eight_bit:
+            levels = np.rint(picture * 255).astype(np.uint8)
+            return np.asarray(remover.remove(levels, None), np.float32) / 255
+        linear = None
+    return np.asarray(remover.remove(picture.copy(), linear), np.float32)
+
+
+def seams(remover: Remover, picture: np.ndarray, linear: bool, eight_bit: bool = False) -> dict:
     """Largest and 99.99th percentile of the change when tiles fall elsewhere.
 
     For nox tiles of 512 against 1536 px; for others the same picture with its upper left
@@ -196,15 +208,16 @@ def seams(remover: Remover, picture: np.ndarray, linear: bool | None) -> dict:
     part = np.ascontiguousarray(picture[:, y : y + side, x : x + side])
     if isinstance(remover, NoxRemover):
         kind = f"tiles of {TILES[0]} against {TILES[1]}"
-        a, b = (remover.with_tile(t).remove(part, linear) for t in TILES)
+        a, b = (removed(remover.with_tile(t), part, linear, eight_bit) for t in TILES)
     else:
         kind = f"offset by {_OFFSET}"
         dy, dx = _OFFSET
         if min(part.shape[1:]) < 2 * _EDGE + max(_OFFSET) + 16:
             return {"kind": kind, "max": None, "p99.99": None}
-        a = remover.remove(part.copy(), linear)[:, _EDGE + dy : -_EDGE, _EDGE + dx : -_EDGE]
+        a = removed(remover, part, linear, eight_bit)
+        a = a[:, _EDGE + dy : -_EDGE, _EDGE + dx : -_EDGE]
         cut = np.ascontiguousarray(part[:, dy:, dx:])
-        b = remover.remove(cut, linear)[:, _EDGE:-_EDGE, _EDGE:-_EDGE]
+        b = removed(remover, cut, linear, eight_bit)[:, _EDGE:-_EDGE, _EDGE:-_EDGE]
     curve = automatic(part) if linear else None
     if curve is not None:
         offset = part.shape[1] - a.shape[1]
@@ -230,12 +243,9 @@ def measure(
     if len(picture) not in (1, 3):
         raise NoxError(f"{path}: has {len(picture)} channels; give a picture of 1 or 3")
     linear = not eight_bit and is_linear(picture)
-    told: bool | None = linear
-    if isinstance(remover, NoxRemover) and not eight_bit:
-        told = None
     meter = Meter()
     with meter:
-        made = np.asarray(remover.remove(picture.copy(), told), np.float32)
+        made = removed(remover, picture, linear, eight_bit)
     if made.shape != picture.shape:
         raise NoxError(f"{path}: the remover made {made.shape} of {picture.shape}")
     seen, curve = _shown(picture, linear)
@@ -267,7 +277,7 @@ def measure(
         "seconds": meter.seconds[0],
     }
     if look_for_seams:
-        result["seam"] = seams(remover, picture, told if told is not None else linear)
+        result["seam"] = seams(remover, picture, linear, eight_bit)
     return result, _crops(path, seen, shown, changed)
 
 
@@ -306,7 +316,7 @@ def photographs(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # headers of other people's files
                 row, rows = measure(remover, path, look_for_seams=path in watched)
-        except NoxError as error:
+        except (NoxError, ValueError) as error:  # too small for photutils, for instance
             failed.append({"name": path.name, "reason": str(error)})
             continue
         pictures.append(row)

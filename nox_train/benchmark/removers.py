@@ -303,7 +303,11 @@ class CommandRemover(FunctionRemover):
                     f"{'an' if made.exists() else 'no'} output"
                     + (f" ({said[-1][:160]})" if said else "; try the command by hand")
                 )
-            return read_unit(made, len(picture))[0]
+            return read_unit(made, len(picture), spanned=False)[0]
+
+
+#: Floats of a program's output above this are on the scale of 16 bits.
+_OVERSHOOT = 16.0
 
 
 def write16(path: Path, picture: np.ndarray) -> None:
@@ -324,11 +328,15 @@ def write16(path: Path, picture: np.ndarray) -> None:
         tifffile.imwrite(path, last, photometric="minisblack" if len(whole) == 1 else "rgb")
 
 
-def read_unit(path: Path, channels: int | None = None) -> tuple[np.ndarray, bool]:
+def read_unit(
+    path: Path, channels: int | None = None, *, spanned: bool = True
+) -> tuple[np.ndarray, bool]:
     """Read a picture as float32, 0 to 1.
 
     Integers are divided by their type's largest value, floats that leave 0..1 brought
-    there from what they span; gaps are filled with the median.
+    there from what they span; gaps are filled with the median.  Not `spanned`, as for a
+    program's output, floats keep their scale (that of 16 bits where they go far beyond 1):
+    a pixel that overshoots must not move all others.
 
     Returns
     -------
@@ -345,6 +353,8 @@ def read_unit(path: Path, channels: int | None = None) -> tuple[np.ndarray, bool
     values = np.where(finite, values, np.median(values[finite]))
     if native.dtype.kind == "u":
         values = values / np.iinfo(native.dtype).max
+    elif not spanned:
+        values = values / (65535.0 if values.max() > _OVERSHOOT else 1.0)
     elif values.min() < 0 or values.max() > 1:
         values = (values - values.min()) / max(np.ptp(values), 1e-30)
     if channels is not None and have != channels:

@@ -94,6 +94,12 @@ def test_the_mean_of_weights_goes_by_their_shares(tmp_path: Path) -> None:
     assert main(["average", *(p.rpartition("=")[0] for p in parts),
                  "-o", str(tmp_path / "half.npz")]) == 0  # fmt: skip
     assert np.allclose(Checkpoint.load(tmp_path / "half.npz").weights[0], 3)
+    before = (tmp_path / "a.npz").read_bytes()
+    onto = ["average", *parts, "-o", str(tmp_path / "a.npz")]
+    assert main(onto) == 1
+    assert (tmp_path / "a.npz").read_bytes() == before
+    assert main([*onto, "--overwrite"]) == 0
+    assert np.allclose(Checkpoint.load(tmp_path / "a.npz").weights[0], 2)
 
 
 def test_what_has_no_mean_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,23 @@ def test_a_finished_bank_is_used_and_a_broken_one_made_anew(
     again = dataset.Bank(dataset.build_bank(tmp_path, PLAN))
     np.testing.assert_array_equal(again.fields, bank.fields)
     np.testing.assert_array_equal(again.backgrounds, bank.backgrounds)
+
+
+def test_a_bank_whose_facts_were_cut_short_is_made_anew(bank: dataset.Bank, tmp_path: Path) -> None:
+    whole = (bank.folder / "bank.json").read_text()
+    (tmp_path / "bank.json").write_text(whole[: len(whole) // 2])
+    again = dataset.Bank(dataset.build_bank(tmp_path, PLAN))
+    np.testing.assert_array_equal(again.backgrounds, bank.backgrounds)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_mistyped_folder_of_pictures_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "_make_field", None)
+    with pytest.raises(FileNotFoundError, match="no pictures in this folder"):
+        dataset.build_bank(tmp_path / "bank", replace(PLAN, pictures=str(tmp_path)))
+    assert not (tmp_path / "bank").exists()
 
 
 def test_bright_scenes_show_one_of_the_brightest_stars(bank: dataset.Bank) -> None:

@@ -42,6 +42,14 @@ def test_phases_share_a_budget_as_their_lengths() -> None:
     assert FINETUNE.minutes <= 5
 
 
+@pytest.mark.parametrize("minutes", [0.0, -3.0, float("inf"), float("nan")])
+def test_a_training_has_a_length(minutes: float) -> None:
+    with pytest.raises(ValueError, match=r"--minutes is .*; it must be above 0"):
+        with_budget(PRESETS["small"].phases, minutes=minutes)
+    with pytest.raises(ValueError, match="--steps is 0"):
+        with_budget(PRESETS["small"].phases, steps=0)
+
+
 def test_bad_arguments_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["fit", "-o", "x", "--sizes", "128,a"], "'128,a' is no list of whole numbers"),

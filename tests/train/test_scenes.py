@@ -171,6 +171,25 @@ def test_linear_scenes_are_shown_as_the_runtime_shows_linear_files(dark: stars.F
     assert target.std() == pytest.approx(0.067, abs=0.01)
 
 
+@pytest.mark.parametrize(("contrast", "faint"), [(0.02, 15.0), (0.05, 40.0), (0.3, 40.0)])
+def test_stars_of_linear_scenes_are_dimmed_by_what_is_seen(
+    field: stars.Field, contrast: float, faint: float
+) -> None:
+    """The automatic stretch of a flat sky without its grain would show far too much of them."""
+    structure = np.linspace(0.2, 0.3, 256, dtype=np.float32) * np.ones((3, 256, 1), np.float32)
+    recipe = Recipe(
+        linear=True, noise=1e-3, pedestal=0.05, contrast=contrast, faint_sigma=faint, saturated=0.3,
+        most=0.3,
+    )  # fmt: skip
+    facts: dict = {}
+    made, target = render(structure, _cut(field), recipe, np.random.default_rng(2), facts)
+    wanted = render(structure, _cut(field), replace(recipe, most=1.0), np.random.default_rng(2))
+    seen = (np.abs(wanted[0] - wanted[1]).max(axis=0) > 0.06).mean()
+    assert seen < 0.25  # nothing to be dimmed
+    share = (np.abs(made - target).max(axis=0) > 0.06).mean()
+    assert share == pytest.approx(seen, rel=0.05)
+
+
 def test_stars_keep_to_their_share_of_the_scene(field: stars.Field) -> None:
     crowded = stars.star_field(
         512, psf.Optics(fwhm=6), stars.Population(density=20_000), np.random.default_rng(1)

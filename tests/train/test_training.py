@@ -15,7 +15,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from nox_train import fit_command
+from nox_train import fit_command, training
 from nox_train.checkpoint import Checkpoint
 from nox_train.cli import _parser, main
 from nox_train.networks import build_generator
@@ -92,6 +92,22 @@ def test_phases_follow_each_other(banks: Path) -> None:
     made = [(folder / f"phase-{k}" / "latest.npz").stat().st_mtime_ns for k in (1, 2)]
     assert run_phases(folder, phases, None) == best  # finished: nothing is trained again
     assert [(folder / f"phase-{k}" / "latest.npz").stat().st_mtime_ns for k in (1, 2)] == made
+
+
+def test_phases_see_scenes_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seeds = []
+
+    class Seen:
+        def __init__(self, folder: Path, plan: TrainingPlan, start: Path | None) -> None:
+            seeds.append(plan.seed)
+
+        def run(self) -> Path:
+            return tmp_path
+
+    monkeypatch.setattr(training, "Trainer", Seen)
+    run_phases(tmp_path, [PLAN] * 3, None)
+    assert len(set(seeds)) == 3
+    assert seeds[0] == PLAN.seed
 
 
 def test_a_mono_network_trains_on_single_channels(banks: Path) -> None:

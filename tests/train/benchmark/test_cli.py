@@ -102,6 +102,9 @@ def test_results_of_different_scenes_are_said_not_to_compare(result: Path) -> No
     one, two = (suite.read(result) for _ in range(2))
     two["synthetic"]["set"]["fingerprint"] = "0" * 16
     assert "cannot be compared" in page.render([one, two])
+    two["synthetic"]["set"] = one["synthetic"]["set"] | {"measures": 1}
+    assert "define figures differently" in page.render([one, two])
+    assert "define figures differently" not in page.render([one, one])
     assert report.names([one, two]) == ["identity #1", "identity #2"]
 
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from nox_runtime import StarRemover
+from nox_runtime.batch import run_file
+from nox_runtime.images import open_image
 from nox_train.benchmark import real
-from nox_train.benchmark.removers import FunctionRemover, write16
+from nox_train.benchmark.removers import FunctionRemover, NoxRemover, read_unit, write16
+
+
+def opened(path: Path) -> np.ndarray:
+    with open_image(path) as source:
+        return source.read(0, source.shape[1], 0, source.shape[2])
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +51,34 @@ def test_removing_nothing_leaves_every_source(path: Path) -> None:
     assert row["grain ratio"] is None
     assert row["seam"]["max"] == 0
     assert {c["kind"] for c in crops} == {"brightest star", "fullest part"}
+
+
+def test_8_bit_photographs_are_given_as_nox_runtime_reads_them(tmp_path: Path) -> None:
+    """Whole numbers under a black sky are lifted; the same as floats would be taken for linear."""
+    rng = np.random.default_rng(3)
+    picture = np.abs(rng.normal(4, 1, (3, 200, 200))).astype(np.uint8)
+    picture[:, 90:93, 90:93] = 180
+    imagecodecs.imwrite(tmp_path / "a.png", np.ascontiguousarray(np.moveaxis(picture, 0, -1)))
+    seen = []
+
+    class Watched(NoxRemover):
+        def remove(self, given: np.ndarray, linear: bool | None) -> np.ndarray:
+            seen.append(given.dtype)
+            return super().remove(given, linear)
+
+    remover = Watched()
+    unit, eight = read_unit(tmp_path / "a.png")
+    made = real.removed(remover, unit, False, eight)
+    report = run_file(tmp_path / "a.png", tmp_path / "b.png", remover=StarRemover())
+    assert report["stretch"]["kind"] == "lift"
+    np.testing.assert_array_equal(np.rint(made * 255), opened(tmp_path / "b.png"))
+    assert seen == [np.uint8]
+
+
+def test_a_picture_that_cannot_be_measured_is_named(tmp_path: Path) -> None:
+    imagecodecs.imwrite(tmp_path / "thin.png", np.zeros((1, 300), "u1"))
+    result, _ = real.photographs(FunctionRemover(lambda p: p, "identity"), [tmp_path / "thin.png"])
+    assert [f["name"] for f in result["failed"]] == ["thin.png"]
 
 
 def test_a_sky_of_one_value_has_the_noise_of_its_steps() -> None:
