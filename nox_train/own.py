@@ -106,6 +106,14 @@ def read_pair(input_: Path, target: Path, stretch: str = "auto") -> tuple[np.nda
             f"{target}: its median differs from that of {input_} by {apart:.3f} of the display "
             "range; save both on the same scale, without a stretch of their own"
         )
+    light = one.astype(np.int32) - two
+    low, high = np.percentile(light, (0.1, 99.9))
+    if low < -high or not light.any():
+        what = "is brighter than" if light.any() else "is the same as"
+        raise ValueError(
+            f"{target}: {what} {input_}; the pictures with stars belong into the folder input, "
+            "those without into target"
+        )
     return one, two
 
 
@@ -118,7 +126,12 @@ def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; see docs/finetune.md")
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    return {split_ending(p)[0]: p for p in files if readable(p)}
+    named: dict[str, Path] = {}
+    for path in filter(readable, files):
+        other = named.setdefault(split_ending(path)[0], path)
+        if other is not path:
+            raise ValueError(f"{path}: has the name of {other.name}; leave one of them")
+    return named
 
 
 def find_pairs(folder: Path) -> list[tuple[Path, Path]]:

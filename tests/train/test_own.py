@@ -116,6 +116,20 @@ def test_pairs_that_do_not_fit_are_named(pairs: Path, change: str, message: str)
     assert not (pairs / "work" / "own.json").exists()
 
 
+def test_pairs_the_wrong_way_round_and_names_given_twice_are_refused(
+    pairs: Path, tmp_path: Path
+) -> None:
+    (one, two), *_ = own.find_pairs(pairs)
+    with pytest.raises(ValueError, match="is brighter than"):
+        own.read_pair(two, one, "auto")
+    with pytest.raises(ValueError, match="is the same as"):
+        own.read_pair(one, one, "auto")
+    again = one.with_suffix(".png" if one.suffix != ".png" else ".tif")
+    again.write_bytes(b"")
+    with pytest.raises(ValueError, match="has the name of"):
+        own.find_pairs(pairs)
+
+
 def test_patches_that_validate_are_never_trained_on(pairs: Path, tmp_path: Path) -> None:
     folder, plan = tmp_path / "own", OwnPlan(pairs=str(pairs))
     assert own.prepare(folder, plan, SIDE)["told"] == "2 own pairs"
