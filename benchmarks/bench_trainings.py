@@ -112,7 +112,8 @@ def _trained(name: str, args: argparse.Namespace) -> Path:
     ])  # fmt: skip
     # The last weights: what `best.npz` holds was chosen by one of the columns.
     model = folder / "latest.onnx"
-    _run([str(tools / "nox-export"), "onnx", str(folder / "latest.npz"), "-o", str(model)])
+    _run([str(tools / "nox-export"), "onnx", str(folder / "latest.npz"), "--overwrite",
+          "-o", str(model)])  # fmt: skip
     _run([
         str(tools / "nox-bench"), "run", "-q", "--backgrounds", str(args.backgrounds),
         "--remover", str(model), "-o", str(folder / "bench.json"),

@@ -120,11 +120,21 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def given_apart(words: Sequence[str]) -> list[str]:
-    """The results whose PATH is a word of its own, which may have been meant as an input."""
-    before = set(words[: words.index("--")] if "--" in words else words)
-    options = {word for word in before if word.startswith("--") and "=" not in word}
-    return [name for name in _RESULTS if any(f"--{name}".startswith(word) for word in options)]
+def before_inputs(words: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """The results whose PATH is a word of its own and stands before an input.
+
+    It may have been meant as an input, too.
+    """
+    found = []
+    for at, word in enumerate(words[:-1]):
+        if word == "--":
+            break
+        if not word.startswith("--") or "=" in word:
+            continue
+        names = [name for name in _RESULTS if f"--{name}".startswith(word)]
+        if len(names) == 1 and any(Path(later) in paths for later in words[at + 2 :]):
+            found += names
+    return found
 
 
 def _files(run: argparse.ArgumentParser) -> None:

@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `nox-runtime`; return its exit code (0 all done, 1 some failed, 2 usage)."""
     words = list(sys.argv[1:] if argv is None else argv)
     args = arguments.parser().parse_args(words)
-    args.apart = arguments.given_apart(words)
+    args.doubtful = arguments.before_inputs(words, getattr(args, "paths", ()))
     if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe may not have all letters of a name
         sys.stdout.reconfigure(errors="backslashreplace")
     # tifffile logs what it raises as well; one line is enough.

@@ -14,7 +14,7 @@ from typing import Any
 
 from nox_runtime import __version__
 from nox_runtime.errors import NoxError, UsageError, reason
-from nox_runtime.images import open_image, split_ending
+from nox_runtime.images import open_image, readable, split_ending
 from nox_runtime.inputs import Input, Journal, expand
 from nox_runtime.outputs import Outputs, check, check_together, plan_outputs
 from nox_runtime.whole import reported
@@ -88,11 +88,12 @@ def plan(args: argparse.Namespace) -> list[Job]:
 
 def _refuse_swallowed(args: argparse.Namespace) -> None:
     """Of ``--overwrite --stars a.fits b.fits`` the first is rather an input than a result."""
-    for name in getattr(args, "apart", ()):
+    for name in getattr(args, "doubtful", ()):
         value = getattr(args, name)
         if not (args.overwrite and isinstance(value, str) and os.path.lexists(value)):
             continue
-        if not split_ending(Path(value))[0].endswith(tuple(f"_{known}" for known in _NAMED)):
+        named = split_ending(Path(value))[0].endswith(tuple(f"_{known}" for known in _NAMED))
+        if readable(Path(value)) and not named:
             raise UsageError(
                 f"{value}: would be replaced by the result of --{name}; if it is an input, give it "
                 f"before the options, else write --{name}={value}"

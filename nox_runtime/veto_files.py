@@ -17,6 +17,8 @@ from nox_runtime.images.fits import FitsSource
 
 REGION_ENDINGS = (".reg", ".crtf")
 _INSTALL = "pip install 'astronox[regions]'"
+#: Coordinate systems of DS9 that the package does not know.
+_FRAME = re.compile(r"linear|amplifier|detector|physical|tile|wcs\w?")
 #: Rows of a mask that are looked at at once.
 _ROWS = 256
 
@@ -98,16 +100,25 @@ def _shapes(path: Path, notes: list[str]) -> list[Any]:
             f"{path}: not a readable region file ({reason(error)}); save it again in DS9's format"
         ) from error
     left_out = [str(warning.message) for warning in said if "skipping" in str(warning.message)]
+    words = _quoted(left_out)
+    frames = [word for word in words if _FRAME.fullmatch(word)]
     if any("coordinate frame" in message for message in left_out):
-        names = ", ".join(_quoted(left_out[:1])) or "none"
+        names = ", ".join(frames) or "none"
         raise UsageError(
             f"{path}: has regions in coordinates that nox does not know ({names}); save it in "
             "image or sky coordinates"
         )
-    if left_out:
-        names = ", ".join(_quoted(left_out)) or f"{len(left_out)} regions"
-        notes.append(f"{path.name}: {names} left out, not protected")
+    if shapes_ := [word for word in words if word not in frames]:
+        notes.append(f"{path.name}: {', '.join(shapes_)} left out, not protected")
     return shapes
+
+
+def _mask(shape: Any) -> Any:
+    """Its pixels; edges are shared out where the package can, which it cannot for annuli."""
+    try:
+        return shape.to_mask(mode="subpixels", subpixels=4)
+    except NotImplementedError:
+        return shape.to_mask(mode="center")
 
 
 def _quoted(messages: list[str]) -> list[str]:
@@ -129,7 +140,7 @@ def _region_rows(path: Path, source: Source) -> RowWeights:
             )
         try:
             pixels = shape.to_pixel(wcs) if isinstance(shape, SkyRegion) else shape
-            mask = pixels.to_mask(mode="subpixels", subpixels=4)
+            mask = _mask(pixels)
         except NotImplementedError:  # points, lines and texts have no area
             flat.append(type(shape).__name__.split("Pixel")[0].split("Sky")[0].lower())
             continue
@@ -233,7 +244,14 @@ def _pixels(wcs: Any, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.n
     from astropy.coordinates import SkyCoord
     from astropy.wcs.utils import wcs_to_celestial_frame
 
-    places_ = SkyCoord(ra, dec, unit="deg").transform_to(wcs_to_celestial_frame(wcs)).spherical
+    ra, dec = np.array(ra, float), np.array(dec, float)
+    dec[~(np.abs(dec) <= 90)] = np.nan  # catalogues have numbers for what they do not know
+    try:
+        frame = wcs_to_celestial_frame(wcs)
+        there = SkyCoord(ra, dec, unit="deg").transform_to(frame).spherical
+        ra, dec = there.lon.deg, there.lat.deg
+    except ValueError:  # a frame that astropy does not know is taken for theirs
+        pass
     # Far outside of the picture a distortion has no inverse, and none is asked for.
-    x, y = wcs.all_world2pix(places_.lon.deg, places_.lat.deg, 0, quiet=True)
+    x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
     return x, y

@@ -217,7 +217,9 @@ def prepare(folder: Path, plan: OwnPlan, side: int) -> dict:
         raise ValueError(str(error)) from error
     count, kind = (len(pairs), "pair") if pairs else (len(frames), "star-free frame")
     told = f"{count} own {kind}{'s' * (count > 1)}"
-    digest = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:12]
+    known = [[Path(name).name, size] for name, size, _ in stamp["files"]]
+    facts = [known, plan.stretch, side]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
     return {"pictures": count, "told": told, "stamp": digest}
 
 

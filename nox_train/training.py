@@ -209,20 +209,28 @@ class Trainer:
         self._revive()
         self.own_held_out: ValidationSet | None = None
         self.opener: Any = dataset.Bank
-        scored = other.name
         if plan.own:
             side = max(plan.sizes or (plan.size,))
             folder = self.folder / "own"
             kept = own.prepare(folder, plan.own, side)
             p["data"] = f"synthetic stars and {kept['told']}"
-            scored = f"{other.name} {kept['stamp']}"
             theirs = own.open_own(folder, plan.own, other, held_out=True)
             self.own_held_out = ValidationSet(theirs, 24, side, count)
             self.opener = own.opener(folder, plan.own)
-        if p.get("held_out") != scored:  # scores on other scenes do not compare
-            p["held_out"], p["best"] = scored, None
+            self._score_again(kept["stamp"])
+        if p.get("held_out") != other.name:  # scores on other scenes do not compare
+            p["held_out"], p["best"] = other.name, None
             p.pop("start", None)
         return bank
+
+    def _score_again(self, stamp: str) -> None:
+        """Where the user's pictures are others than before, what the best scores on these."""
+        p, best = self.progress, self.folder / "best.npz"
+        if p.get("own", stamp) != stamp and p["best"] is not None and best.exists():
+            assert self.own_held_out is not None
+            self.shown.set_weights(Checkpoint.load(best).weights)
+            p["best"] = float(self.own_held_out.measure(self.shown)[0]["psnr_stars"])
+        p["own"] = stamp
 
     def _stream(self, bank: Path, count: int, size: int) -> replay.Replay:
         """Batches from the present step on."""
@@ -301,7 +309,7 @@ class Trainer:
         if self.done() >= 1.0 and (self.folder / "best.npz").exists():
             return self.folder / "best.npz"
         bank = self._prepare()
-        if "start" not in p and p.get("history") and (plan.own or self.judge is not None):
+        if not p["step"] and p.get("history") and (plan.own or self.judge is not None):
             self._validate()  # what may not be lost
         batches = self._batches(bank)
         layout = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"

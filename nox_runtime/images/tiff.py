@@ -112,7 +112,7 @@ class TiffSource(Source):
     def _segment(self, index: int) -> tuple[np.ndarray | None, int, int, int]:
         """A strip or tile unpacked, (H, W, S), with its first sample, row and column.
 
-        The last strip of each plane is kept: many programs write the whole picture as one.
+        The last strips are kept, as many as there are planes: many programs write a plane as one.
         """
         with self._lock:
             if index in self._kept:

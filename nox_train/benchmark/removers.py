@@ -306,8 +306,11 @@ class CommandRemover(FunctionRemover):
             return read_unit(made, len(picture), spanned=False)[0]
 
 
-#: Floats of a program's output above this are on the scale of 16 bits.
-_OVERSHOOT = 16.0
+def _white(dtype: np.dtype, most: float) -> float:
+    """What a program's output has for white: floats go to 1, or to the end of 8 or 16 bits."""
+    if dtype.kind == "i":
+        return float(np.iinfo(dtype).max)
+    return next((white for white in (1.0, 255.0) if most < 1.5 * white), 65535.0)
 
 
 def write16(path: Path, picture: np.ndarray) -> None:
@@ -335,8 +338,8 @@ def read_unit(
 
     Integers are divided by their type's largest value, floats that leave 0..1 brought
     there from what they span; gaps are filled with the median.  Not `spanned`, as for a
-    program's output, floats keep their scale (that of 16 bits where they go far beyond 1):
-    a pixel that overshoots must not move all others.
+    program's output, floats keep their scale, to 1 or to the end of 8 or 16 bits: a pixel that
+    overshoots must not move all others.
 
     Returns
     -------
@@ -354,7 +357,7 @@ def read_unit(
     if native.dtype.kind == "u":
         values = values / np.iinfo(native.dtype).max
     elif not spanned:
-        values = values / (65535.0 if values.max() > _OVERSHOOT else 1.0)
+        values = values / _white(native.dtype, float(values.max()))
     elif values.min() < 0 or values.max() > 1:
         values = (values - values.min()) / max(np.ptp(values), 1e-30)
     if channels is not None and have != channels:

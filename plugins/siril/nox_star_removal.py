@@ -657,7 +657,7 @@ def _sweep(folder: Path) -> None:
     for path in folder.glob(".*.part"):
         left = re.fullmatch(r"\.(starless|starmask|changes)_.*\.(\d+)\.part", path.name)
         with contextlib.suppress(OSError):
-            if not left or time.time() - path.stat().st_mtime < 60:
+            if not left or time.time() - path.stat().st_mtime < 3600:
                 continue  # it may be written by another machine
             # Windows removes no file that is open, and has no harmless signal.
             if os.name == "nt" or not _alive(int(left.group(2))):
@@ -729,24 +729,21 @@ class Before:
     """What a run of the window began with: Siril's undo brings back the pixels alone."""
 
     path: str
-    header: str
-    history: list[str]
+    filter: str
     digest: bytes
     made: str
 
     @classmethod
     def of(cls, picture: Picture, made: str) -> Before:
-        return cls(picture.path, picture.header, picture.history, _digest(picture.values), made)
+        return cls(picture.path, _filter(picture.header), _digest(picture.values), made)
 
-    def restored(self, si: SirilInterface, picture: Picture) -> Picture:
-        """The picture under the name it had, if it is the one before that run again."""
+    def restored(self, picture: Picture) -> Picture:
+        """The picture under the name and FILTER it had, if it is the one before that run again."""
         if picture.path != self.made or _digest(picture.values) != self.digest:
             return picture
-        si.set_image_filename(self.path)
-        old = _filter(self.header)
-        if old:
-            si.cmd("update_key", "FILTER", f'"{old}"')
-        return Picture(picture.values, self.path, self.header, self.history)
+        text = self.filter.replace("\\", r"\\")
+        header = re.sub(r"(?m)^(FILTER\s*=\s*)'(?:[^']|'')*'", rf"\1'{text}'", picture.header)
+        return replace(picture, path=self.path, header=header)
 
 
 def _digest(values: np.ndarray) -> bytes:
@@ -780,19 +777,29 @@ def write_keys(si: SirilInterface, picture: Picture, result: Any) -> None:
         si.cmd("update_key", key, f'"{quoted}"')
 
 
-def same_picture(si: SirilInterface, picture: Picture) -> bool:
+def same_picture(si: SirilInterface, picture: Picture, name: str) -> bool:
     """Whether Siril still has the image that was read: its lock stops no opening and no undo."""
-    if not si.is_image_loaded() or (si.get_image_filename() or "image") != picture.path:
+    if not si.is_image_loaded() or (si.get_image_filename() or "image") != name:
         return False
     now = si.get_image_pixeldata()
     if now is None or now.shape != picture.values.shape:
         return False
-    return bool(np.array_equal(now, picture.values, equal_nan=now.dtype.kind == "f"))
+    floats = now.dtype.kind == "f"
+    return all(  # row by row, since the comparison makes copies
+        np.array_equal(now[..., y, :], picture.values[..., y, :], equal_nan=floats)
+        for y in range(picture.height)
+    )
 
 
-def replace_pixels(si: SirilInterface, picture: Picture, result: Any, written: str) -> None:
+def replace_pixels(
+    si: SirilInterface, picture: Picture, name: str, result: Any, written: str
+) -> None:
     """The starless image takes the place of the loaded one, which undo brings back."""
-    if not same_picture(si, picture):
+    try:
+        same = same_picture(si, picture, name)
+    except SirilError as error:
+        raise Problem(f"{written}; Siril does not answer ({_one_line(error)})") from error
+    if not same:
         raise Problem(f"{written}; the image in Siril changed meanwhile and was left as it is")
     try:
         si.undo_save_state(history_line(result))
@@ -828,7 +835,8 @@ def process_image(
     try:
         with si.image_lock():
             picture = loaded_picture(si)
-            picture = before.restored(si, picture) if before else picture
+            name = picture.path
+            picture = before.restored(picture) if before else picture
             remover = model.result() if model else remover
             if picture.mosaic:
                 si.log(
@@ -840,7 +848,7 @@ def process_image(
                 raise Cancelled
             paths = outputs.finish()
             written = "the files were written" if paths else "nothing was written"
-            replace_pixels(si, picture, result, written)
+            replace_pixels(si, picture, name, result, written)
     finally:
         outputs.abandon()
     try:

@@ -292,9 +292,13 @@ def test_overwrite_does_not_replace_an_input_that_an_option_swallowed(
     assert other.read_bytes() == picture.read_bytes()
     assert main(["run", "-q", "--overwrite", f"--stars={other}", str(picture)]) == 0
     assert other.read_bytes() != picture.read_bytes()
-    named = tmp_path / "my_stars.fits"
-    for _ in range(2):
-        assert main(["run", "-q", "--overwrite", str(picture), "--stars", str(named)]) == 0
+    for words in (
+        [str(picture), "--stars", str(other)],  # all inputs came before
+        ["--stars", str(tmp_path / "my_stars.fits"), str(picture)],
+        ["--catalog", str(tmp_path / "c.ecsv"), str(picture)],
+    ):
+        for _ in range(2):
+            assert main(["run", "-q", "--overwrite", *words]) == 0
 
 
 def test_names_that_a_pipe_has_no_letters_for(

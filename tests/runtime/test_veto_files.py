@@ -77,6 +77,12 @@ def regions(tmp_path: Path, text: str) -> tuple[np.ndarray, list[str]]:
     return weights(picture(tmp_path), path)
 
 
+def test_an_annulus_protects_its_ring_alone(tmp_path: Path) -> None:
+    got, notes = regions(tmp_path, "linear\nimage\nannulus(40,30,8,15)\n")
+    assert (got[29, 39], got[29, 39 + 11], got[29, 39 + 20]) == (0, 1, 0)
+    assert not notes
+
+
 def test_what_of_a_region_file_is_left_out_is_said(tmp_path: Path) -> None:
     text = "image\ncircle(30,30,9)\npanda(60,30,0,360,4,5,9,2)\npoint(5,5)\ntext(9,9) # text={a}\n"
     got, notes = regions(tmp_path, text)
@@ -95,7 +101,7 @@ def test_what_of_a_region_file_is_left_out_is_said(tmp_path: Path) -> None:
         ("image\n-circle(30,30,9)\n", "holds no region that protects anything"),
         ("image\npanda(60,30,0,360,4,5,9,2)\n", "holds no region that protects anything"),
         ("physical\ncircle(30,30,9)\n", r"nox does not know \(physical\); save it in image"),
-        ("image\ncircle(9,9,3)\nphysical\ncircle(30,30,9)\n", "nox does not know"),
+        ("image\npanda(60,30,0,360,4,5,9,2)\nphysical\ncircle(30,30,9)\n", r"know \(physical\)"),
     ],
 )
 def test_regions_that_would_protect_nothing_are_refused(
@@ -125,6 +131,7 @@ def test_places_in_the_sky_come_back_to_their_pixels(tmp_path: Path, kind: str) 
     assert isinstance(there, SkyCoord)
     table = Table({"ra": there.ra.deg, "dec": there.dec.deg})
     table.add_row((263.0, 5.0))  # the other side of the sky
+    table.add_row((83.8, -999.0))  # not known
     table.write(tmp_path / "k.csv")
     path = picture(tmp_path, wcs.to_header(relax=True))
     with open_image(path) as source:

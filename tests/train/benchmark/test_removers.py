@@ -232,10 +232,13 @@ def test_pictures_are_read_to_the_unit_range(tmp_path: Path) -> None:
     # What a program wrote keeps its scale: one pixel beyond 1 moves no other.
     picture[0, 3, 4], picture[0, 5, 6] = -0.02, 1.03
     fits.writeto(tmp_path / "over.fits", picture)
-    fits.writeto(tmp_path / "sixteen.fits", picture * 65535)
-    for name in ("over", "sixteen"):
+    for name, white in (("eight", 255), ("sixteen", 65535)):
+        fits.writeto(tmp_path / f"{name}.fits", picture * white)
+    fits.writeto(tmp_path / "signed.fits", (picture.clip(0, 1) * 32767).round().astype("i2"))
+    for name in ("over", "eight", "sixteen", "signed"):
         back, _ = read_unit(tmp_path / f"{name}.fits", spanned=False)
-        np.testing.assert_allclose(back, picture, atol=1e-6)
+        wanted, most = (picture.clip(0, 1), 2e-5) if name == "signed" else (picture, 1e-6)
+        np.testing.assert_allclose(back, wanted, atol=most)
     fits.writeto(tmp_path / "nan.fits", np.full((4, 4), np.nan, np.float32))
     with pytest.raises(NoxError, match="no finite value"):
         read_unit(tmp_path / "nan.fits")
