@@ -76,10 +76,12 @@ def test_a_fits_file_beside_a_png_is_turned_over(tmp_path: Path) -> None:
 def test_pictures_without_value_are_shown_as_sky(tmp_path: Path) -> None:
     values = starry(200, 220).astype(np.float32)
     values[0, :20] = np.nan
-    for name in ("a", "b"):
-        fits.PrimaryHDU(values[0]).writeto(tmp_path / f"{name}.fits")
+    starless = values.copy()
+    starless[0, 100:110, 100:110] *= 0.9
+    for name, picture in (("a", values), ("b", starless)):
+        fits.PrimaryHDU(picture[0]).writeto(tmp_path / f"{name}.fits")
     one, two = own.read_pair(tmp_path / "a.fits", tmp_path / "b.fits")
-    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one[0, :100], two[0, :100])
     assert abs(one[0, :20].mean() / np.median(one[0]) - 1) < 0.05
 
 
