@@ -81,8 +81,9 @@ def test_pictures_without_value_are_shown_as_sky(tmp_path: Path) -> None:
     for name, picture in (("a", values), ("b", starless)):
         fits.PrimaryHDU(picture[0]).writeto(tmp_path / f"{name}.fits")
     one, two = own.read_pair(tmp_path / "a.fits", tmp_path / "b.fits")
-    np.testing.assert_array_equal(one[0, :100], two[0, :100])
-    assert abs(one[0, :20].mean() / np.median(one[0]) - 1) < 0.05
+    np.testing.assert_array_equal(one[0, 20:100], two[0, 20:100])
+    for shown in (one, two):
+        assert abs(shown[0, :20].mean() / np.median(shown[0]) - 1) < 0.05
 
 
 @pytest.mark.parametrize(
