@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nox_train import fit_command
+from nox_train.files import refuse_existing
 from nox_train.plans import BankPlan
 
 if TYPE_CHECKING:
@@ -173,8 +174,7 @@ def _channels(args: argparse.Namespace) -> int:
 
     checkpoint = Checkpoint.read(args.network)
     channels.check(checkpoint.plan, args.hidden, args.network)
-    if args.output:
-        _refuse_existing(args)
+    refuse_existing(args.output, args.overwrite)
     scenes = _with_bank(args, partial(ValidationSet, channels=checkpoint.plan.channels))
     strengths = channels.activity(checkpoint, scenes.inputs)
     print(f"{'block':10} {'channels':>8} {'at work':>8}")
@@ -215,15 +215,10 @@ def _average(args: argparse.Namespace) -> int:
                 f"{path}: holds a network of another shape than {args.parts[0][0]}; "
                 "only equal ones have a mean"
             )
-    _refuse_existing(args)
+    refuse_existing(args.output, args.overwrite)
     mean(parts).save(args.output)
     print(args.output)
     return 0
-
-
-def _refuse_existing(args: argparse.Namespace) -> None:
-    if args.output.exists() and not args.overwrite:
-        raise FileExistsError(f"{args.output}: exists already; give another name or --overwrite")
 
 
 def _missing(error: ImportError) -> int:
@@ -258,7 +253,7 @@ def _export(args: argparse.Namespace) -> dict[str, Any]:
 
     if not args.checkpoint.exists():
         raise FileNotFoundError(f"{args.checkpoint}: no such checkpoint; check the name")
-    _refuse_existing(args)
+    refuse_existing(args.output, args.overwrite)
     name = args.name or args.output.stem.removesuffix("-fp16")
     about = {"version": args.model_version, "licence": args.licence, "history": args.history}
     if not args.fp16:

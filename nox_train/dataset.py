@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from nox_train import backgrounds, psf, stars
 from nox_train.backgrounds.canvas import log_uniform
+from nox_train.files import read_json, write_text
 from nox_train.plans import BankPlan
 from nox_train.recipes import random_recipe
 from nox_train.scenes import Scene, compose, enlarged, shrunk
@@ -100,21 +101,6 @@ def _picture_paths(plan: BankPlan) -> list[str]:
     return shown + [""] * invented
 
 
-def write_json(path: Path, facts: dict, indent: int | None = None) -> None:
-    """Write whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(facts, indent=indent) + "\n")
-    os.replace(part, path)
-
-
-def read_json(path: Path) -> dict:
-    """What a file holds; nothing where there is none, or one cut short."""
-    try:
-        return dict(json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
 def build_bank(folder: Path, plan: BankPlan, workers: int = 2) -> Path:
     """Make the bank of `plan` in `folder`; return at once where it is there already.
 
@@ -149,7 +135,8 @@ def build_bank(folder: Path, plan: BankPlan, workers: int = 2) -> Path:
             about.append(told)
     fields.flush()
     pictures.flush()
-    write_json(stamp, {"plan": asdict(plan), "fields": facts, "backgrounds": about})
+    made_of = {"plan": asdict(plan), "fields": facts, "backgrounds": about}
+    write_text(stamp, json.dumps(made_of) + "\n")
     return folder
 
 

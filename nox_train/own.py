@@ -22,7 +22,8 @@ from nox_runtime.images import Source, open_image, readable, split_ending
 from nox_runtime.statistics import gathered
 from nox_runtime.stretch import Stretch, choose
 from nox_train.backgrounds import points
-from nox_train.dataset import Bank, Scenes, read_json, write_json
+from nox_train.dataset import Bank, Scenes
+from nox_train.files import read_json, write_text
 from nox_train.plans import OwnPlan
 from nox_train.scenes import Scene
 
@@ -212,14 +213,14 @@ def prepare(folder: Path, plan: OwnPlan, side: int) -> dict:
             made = _keep_pairs(folder, pairs, plan, side) if pairs else []
             if frames:
                 _keep_frames(folder, frames, plan, side)
-            write_json(folder / "own.json", {"stamp": stamp, "splits": made})
+            facts = {"stamp": stamp, "splits": made}
+            write_text(folder / "own.json", json.dumps(facts) + "\n")
     except NoxError as error:  # a file that cannot be read
         raise ValueError(str(error)) from error
     count, kind = (len(pairs), "pair") if pairs else (len(frames), "star-free frame")
     told = f"{count} own {kind}{'s' * (count > 1)}"
     known = [[Path(name).name, size] for name, size, _ in stamp["files"]]
-    facts = [known, plan.stretch, side]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([known, plan.stretch, side]).encode()).hexdigest()[:12]
     return {"pictures": count, "told": told, "stamp": digest}
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from nox_train import dataset
 from nox_train.dataset import Bank
+from nox_train.files import write_text
 from nox_train.scenes import Scene
 
 FORMATS = ("fits", "tiff", "png")
@@ -162,7 +163,7 @@ def iter_pairs(folder: Path, bank: Path, plan: PairsPlan, workers: int = 1) -> I
     """
     facts = check_folder(folder, plan, json.loads((bank / "bank.json").read_text())["plan"])
     folder.mkdir(parents=True, exist_ok=True)
-    dataset.write_json(folder / "dataset.json", facts, indent=1)
+    write_text(folder / "dataset.json", json.dumps(facts, indent=1) + "\n")
     todo = [i for i in range(plan.count) if not names(folder, i, plan.format)[2].exists()]
     done = plan.count - len(todo)
     yield done

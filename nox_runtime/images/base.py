@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nox_runtime.errors import OutputError
+from nox_runtime.errors import ImageError, OutputError
 from nox_runtime.whole import give_name, temporary
 
 
@@ -71,6 +71,20 @@ class Source(ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def refuse_mosaic(path: Path, pattern: str) -> None:
+    """Refuse a raw colour mosaic, whose pattern is not empty.
+
+    Raises
+    ------
+    ImageError
+    """
+    if pattern:
+        raise ImageError(
+            f"{path}: raw colour mosaic (BAYERPAT {pattern!r}); "
+            "debayer it first, its stars are not whole yet"
+        )
 
 
 class CachedRows:

@@ -17,7 +17,7 @@ import numpy as np
 from astropy.io import fits
 
 from nox_runtime.errors import ImageError, reason
-from nox_runtime.images.base import Source
+from nox_runtime.images.base import Source, refuse_mosaic
 from nox_runtime.images.encoding import Encoding
 from nox_runtime.images.raw import RawPixels
 
@@ -106,11 +106,8 @@ class FitsSource(Source):
         info = self._hdus.fileinfo(self.index)
         self.header_location = info["hdrLoc"]
         self.data_location, self.data_span = info["datLoc"], info["datSpan"]
-        if self.header.get("BAYERPAT") and (self.shape[0] == 1 or self.stacked):
-            raise ImageError(
-                f"{self.path}: raw colour mosaic (BAYERPAT {self.header['BAYERPAT']!r}); "
-                "debayer it first, its stars are not whole yet"
-            )
+        if self.shape[0] == 1 or self.stacked:
+            refuse_mosaic(self.path, self.header.get("BAYERPAT", ""))
         self.order_known = "ROWORDER" in self.header
         self.bottom_up = str(self.header.get("ROWORDER", "")).upper().strip() != "TOP-DOWN"
         self.compressed = self.costly = isinstance(hdu, fits.CompImageHDU)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nox_runtime.errors import ImageError, NoxError, OutputError, reason
-from nox_runtime.images.base import HeldSink, Source
+from nox_runtime.images.base import HeldSink, Source, refuse_mosaic
 
 ENDINGS = (".xisf",)
 #: A keyword that holds room in a header for a while.
@@ -46,11 +46,8 @@ class XisfSource(Source):
             ) from error
         mosaic = self.image_metadata.get("FITSKeywords", {}).get("BAYERPAT")
         pattern = str(mosaic[0].get("value", "")).strip("' ") if mosaic else ""
-        if pattern and (pixels.ndim == 2 or pixels.shape[2] == 1):
-            raise ImageError(
-                f"{self.path}: raw colour mosaic (BAYERPAT {pattern!r}); "
-                "debayer it first, its stars are not whole yet"
-            )
+        if pixels.ndim == 2 or pixels.shape[2] == 1:
+            refuse_mosaic(self.path, pattern)
         if len(images) > 1:
             self.notes.append(f"the first of {len(images)} images; the others are not kept")
         if pixels.ndim == 2:

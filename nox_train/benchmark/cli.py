@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from nox_train.files import refuse_existing
+
 EXAMPLES = """examples:
   nox-bench run -o nox-1.json
       measures the model that comes with nox on the 64 synthetic scenes
@@ -92,11 +94,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_output(path: Path | None, overwrite: bool) -> None:
-    if path is not None and path.exists() and not overwrite:
-        raise FileExistsError(f"{path}: exists already; give another name or --overwrite")
-
-
 def _photographs(given: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in given:
@@ -110,7 +107,7 @@ def _photographs(given: list[Path]) -> list[Path]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    _check_output(args.output, args.overwrite)
+    refuse_existing(args.output, args.overwrite)
     if args.real_only and not args.real:
         raise ValueError("--real-only: no photographs; give some with --real FOLDER")
     photographs = _photographs(args.real)
@@ -139,7 +136,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     for path in (args.output, args.json):
-        _check_output(path, args.overwrite)
+        refuse_existing(path, args.overwrite)
     from nox_train.benchmark import page, suite
 
     results = [suite.read(p) for p in args.results]

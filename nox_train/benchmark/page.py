@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from html import escape
 from pathlib import Path
 
 from nox_train.benchmark.report import Section, groups, look, names, present
+from nox_train.files import write_text
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px;
@@ -222,11 +221,4 @@ def render(results: list[dict]) -> str:
 
 def write(results: list[dict], path: Path) -> None:
     """Write the page; it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        scratch.write_text(render(results), encoding="utf-8")
-        os.replace(scratch, path)
-    finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
+    write_text(path, render(results))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +16,7 @@ from nox_train.benchmark import crops, measures
 from nox_train.benchmark.grid import MEASURES, SEED, VERSION
 from nox_train.benchmark.meter import Meter, environment, highest_of_children, resident
 from nox_train.benchmark.removers import Remover
+from nox_train.files import write_text
 
 if TYPE_CHECKING:  # scenes need galsim, photographs do not
     from nox_train.benchmark.scenes import SceneSet
@@ -154,14 +153,7 @@ def condensed(results: list[dict]) -> dict:
 
 def write(result: dict, path: Path) -> None:
     """Write a result as JSON; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        scratch.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-        os.replace(scratch, path)
-    finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
+    write_text(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
 
 
 def read(path: Path) -> dict:
