@@ -27,6 +27,7 @@ from tqdm import tqdm
 from nox_train import backgrounds, psf, stars
 from nox_train.backgrounds.canvas import log_uniform
 from nox_train.files import read_json, write_text
+from nox_train.grounds import Grounds
 from nox_train.plans import BankPlan
 from nox_train.recipes import random_recipe
 from nox_train.scenes import Scene, compose, enlarged, shrunk
@@ -34,9 +35,11 @@ from nox_train.stars import Field
 
 #: Factor of the light stored as float16: keeps wings 1e-10 of the peak.
 _LIGHT_SCALE = 1024.0
+#: Share of the star fields without colour.
+MONO = 0.3
 #: Share of the scenes that are made at twice the size and shrunk, as pictures for
 #: the web are: tiny, sharp stars.
-SHRUNK = 0.12
+SHRUNK = 0.25
 #: Share of the scenes that are made at half or a quarter of the size and enlarged: drizzle,
 #: and the glow of giant stars.
 ENLARGED = 0.1
@@ -57,7 +60,7 @@ LIT = 0.3
 def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
     plan, i = job
     rng = np.random.default_rng([plan.seed, int(plan.held_out), 1, i])
-    mono = bool(rng.random() < 0.2)
+    mono = bool(rng.random() < MONO)
     optics = psf.random_optics(rng, mono=mono)
     population = stars.random_population(rng, optics.fwhm, mono=mono)
     if population.palette:
@@ -67,7 +70,8 @@ def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
     varies = optics.field_coma or optics.field_astigmatism or optics.field_curvature
     nodes = 3 if varies and rng.random() < 0.5 and optics.fwhm >= stars.SHARP else 1
     field = stars.star_field(plan.field_size, optics, population, rng, nodes=nodes)
-    return (field.light * _LIGHT_SCALE).astype(np.float16), field.faintest, field.parameters
+    facts = {**field.parameters, "width": psf.measured_fwhm(optics)}
+    return (field.light * _LIGHT_SCALE).astype(np.float16), field.faintest, facts
 
 
 def _make_background(job: tuple[BankPlan, int, str]) -> tuple[np.ndarray, dict]:
@@ -171,6 +175,7 @@ class Bank(Scenes):
         self.field_facts, self.background_facts = facts["fields"], facts["backgrounds"]
         self.fields = np.load(self.folder / "fields.npy", mmap_mode="r")
         self.backgrounds = np.load(self.folder / "backgrounds.npy", mmap_mode="r")
+        self.grounds = Grounds(self.backgrounds, [b["seeing"] for b in self.background_facts])
 
     def scene(self, rng: np.random.Generator, size: int) -> Scene:
         """Draw a field and a background, and compose them."""
@@ -182,7 +187,10 @@ class Bank(Scenes):
         elif resize > 1 - ENLARGED:
             factor = 4 if size % 4 == 0 and rng.random() < 0.5 else 2
             side = size // factor
-        j = self._background(rng, self.field_facts[i]["optics"]["fwhm"], shrinking=side > size)
+        facts = self.field_facts[i]
+        # Banks of older versions know the air's width alone.
+        width = facts.get("width") or facts["optics"]["fwhm"]
+        ground, about = self.grounds.draw(rng, width, side, shrinking=side > size)
         bright = rng.random() < BRIGHT
         giant = log_uniform(rng, 3.0, _GIANT_FACTOR) if bright and rng.random() < GIANT else 1.0
         stars = self.bright_stars(rng, i, side, giant) if bright else self.stars(rng, i, 2 * side)
@@ -192,8 +200,10 @@ class Bank(Scenes):
         elif bright and rng.random() < 0.6:
             recipe = replace(recipe, boost=log_uniform(rng, 3.0, 300.0))
         lit = rng.random() < (LIT if bright else 0.1 * LIT)
-        made = compose(self.backgrounds[j], stars, rng, size=side, recipe=recipe, lit=lit)
-        made.parameters.update(field=i, background=j, bright=bright, giant=giant)
+        if factor > 1:  # single hot pixels would become round, soft and star-like
+            recipe = replace(recipe, hot=0, cosmics=0)
+        made = compose(ground, stars, rng, size=side, recipe=recipe, lit=lit)
+        made.parameters.update(field=i, bright=bright, giant=giant, **about)
         if side > size:
             return shrunk(made)
         return enlarged(made, factor, _grain(rng, made, size)) if factor > 1 else made
@@ -250,21 +260,6 @@ class Bank(Scenes):
         light *= np.float32(1 / _LIGHT_SCALE)
         facts = self.field_facts[i]
         return Field(light, facts["faintest"], facts)
-
-    def _background(self, rng: np.random.Generator, fwhm: float, *, shrinking: bool) -> int:
-        """Draw a background whose objects have been through the same air as the stars.
-
-        What tells a knot from a star is that it is wider than the stars about it.  The
-        objects' own seeing is to be 0.7 to 2 times the stars' width, and at least
-        1.8 px where the scene will be made half as large; eight tries, then any.
-        """
-        low, high = max(0.7 * fwhm, 1.8 if shrinking else 0.0), max(2.0 * fwhm, 2.0)
-        for _ in range(8):
-            j = int(rng.integers(len(self.backgrounds)))
-            seeing = self.background_facts[j]["seeing"]
-            if seeing is None or low <= seeing <= high:
-                break
-        return j
 
 
 def _summit(light: np.ndarray, y: int, x: int, reach: int = 8) -> tuple[int, int]:

@@ -17,6 +17,9 @@ from nox_train.processing import Development
 CURVES = ("none", "mtf", "asinh", "s")
 #: Share of the scenes that are single raw frames without calibration.
 RAW = 0.03
+#: Peaks of a scene's faintest stars in units of a channel's grain: stars go on below it, as in
+#: the sky; and share of the scenes, short exposures, where they do not.
+_FAINT, SPARSE = (0.5, 3.0), 0.3
 #: Share of the finished scenes that are scans of photographic plates and film.
 FILM = 0.04
 #: Share of the scenes whose stars have cores that are not white.
@@ -222,7 +225,7 @@ def random_recipe(rng: np.random.Generator, *, mono: bool = False) -> Recipe:
         bayer=str(rng.choice(list(sensor.BAYER_PATTERNS))) if colour_filters else "",
         frames=int(rng.integers(5, 9)) if rarely(0.03) else 1,
         kappa=float(rng.uniform(2.0, 3.5)),
-        faint_sigma=log_uniform(rng, 1.5, 25.0),
+        faint_sigma=log_uniform(rng, *(_FAINT if rarely(1 - SPARSE) else (3.0, 25.0))),
         saturated=log_uniform(rng, 2e-3, 0.3),
         boost=log_uniform(rng, 1.0, 100.0) if rarely(0.2) else 1.0,
         most=0.7 if rarely(0.15) else 0.3,

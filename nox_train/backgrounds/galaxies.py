@@ -48,7 +48,7 @@ def spiral(canvas: Canvas, rng: np.random.Generator) -> Facts:
     but for the disc that it sits on.
     """
     x, y = canvas.place(rng, 0.05)
-    scale = log_uniform(rng, 5.0, 0.13 * canvas.size + 6)
+    scale = log_uniform(rng, max(2.0, canvas.seeing), 0.13 * canvas.size + 6)
     q = float(np.sqrt(rng.uniform(0.1, 1.0)))  # random orientation: cos i is uniform
     angle = float(rng.uniform(0, np.pi))
     arms = int(rng.choice([2, 2, 3, 4]))
@@ -81,7 +81,7 @@ def spiral(canvas: Canvas, rng: np.random.Generator) -> Facts:
     bulge_q = min(1.0, q + rng.uniform(0.2, 0.6))
     # A bulge's flux over its disc's, mostly a tenth to one half.
     # In a small disc it stays low: what remained to be seen would be a star.
-    ratio = log_uniform(rng, 0.03, 0.12 if scale < 10 else 0.4)
+    ratio = log_uniform(rng, 0.03, 0.12 if scale < max(10, 3 * canvas.seeing) else 0.4)
     level = ratio * 2 * np.pi * scale**2 * q * peak / sersic_flux(bulge, n, bulge_q)
     _sersic(canvas, x, y, bulge, n, bulge_q, angle, level, canvas.palette.continuum(4300), 10.0)
     facts |= {"bulge_radius": bulge, "bulge_n": n, "bulge_ratio": ratio}
@@ -102,7 +102,7 @@ def _arm_knots(
     (Kennicutt, Edgar & Hodge 1989, ApJ 337, 761.)  Each is two to five uneven blobs.
     """
     count = int(rng.poisson(min(150.0, 0.35 * scale**1.3)))
-    if count == 0 or light.size == 0 or scale < 8:
+    if count == 0 or light.size == 0 or scale < max(8.0, 4 * canvas.seeing):
         return
     chance = np.cumsum(light.ravel(), dtype=np.float64)
     picks = np.searchsorted(chance, rng.uniform(0, chance[-1], count))
@@ -111,7 +111,7 @@ def _arm_knots(
     blue = canvas.palette.continuum(12000)
     for row, column in zip(rows, columns, strict=True):
         strength = min(5.0, 0.5 / max(rng.random(), 0.02)) * float(light[row, column]) + 1e-6
-        size = max(0.7, 0.03 * scale * rng.uniform(0.5, 1.5))
+        size = max(0.7, 0.5 * canvas.seeing, 0.03 * scale * rng.uniform(0.5, 1.5))
         rgb = pink if rng.random() < 0.7 else blue
         _clump(canvas, rng, where[1].start + column, where[0].start + row, size, strength, rgb)
 
@@ -135,10 +135,11 @@ def _clump(
 def elliptical(canvas: Canvas, rng: np.random.Generator) -> Facts:
     """Elliptical or lenticular: n of 2 to 4.5, old and yellow, some with fainter shells."""
     x, y = canvas.place(rng, 0.05)
-    radius = log_uniform(rng, 5.0, 0.12 * canvas.size + 6)
+    radius = log_uniform(rng, max(2.5, 1.6 * canvas.seeing), 0.12 * canvas.size + 6)
     # Small steep ones would be a star with a halo.
-    n = float(rng.uniform(1.8, 2.6 if radius < 10 else 4.5))
-    q = float(rng.uniform(0.45, 0.8 if radius < 10 else 0.97))
+    tiny = radius < max(10.0, 3 * canvas.seeing)
+    n = float(rng.uniform(1.8, 2.6 if tiny else 4.5))
+    q = float(rng.uniform(0.45, 0.8 if tiny else 0.97))
     angle = float(rng.uniform(0, np.pi))
     level = canvas.amplitude(log_uniform(rng, 0.01, 0.12))
     rgb = canvas.palette.continuum(rng.uniform(3800, 4800))
@@ -155,7 +156,7 @@ def edge_on(canvas: Canvas, rng: np.random.Generator) -> Facts:
     Heights of a seventh of the length (van der Kruit & Searle 1981, A&A 95, 105).
     """
     x, y = canvas.place(rng, 0.05)
-    scale = log_uniform(rng, 4.0, 0.12 * canvas.size + 5)
+    scale = log_uniform(rng, max(2.0, 0.8 * canvas.seeing), 0.12 * canvas.size + 5)
     height = max(0.8, scale * rng.uniform(0.08, 0.2))
     angle = float(rng.uniform(0, np.pi))
     peak = canvas.amplitude(log_uniform(rng, 0.08, 0.7))

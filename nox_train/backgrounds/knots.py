@@ -73,7 +73,7 @@ def hii_complex(canvas: Canvas, rng: np.random.Generator) -> Facts:
         canvas.add(where, 0.2 * amplitude * haze, line)
     for _ in range(count):
         cx, cy = x + rng.normal(0, spread), y + rng.normal(0, spread)
-        size = log_uniform(rng, 2.0, max(3.0, spread / 3))
+        size = log_uniform(rng, max(2.0, canvas.seeing), max(3.0, spread / 3))
         where = canvas.window(cx, cy, 4 * size)
         if where is None:
             continue
@@ -156,7 +156,7 @@ def herbig_haro(canvas: Canvas, rng: np.random.Generator) -> Facts:
 def bright_core(canvas: Canvas, rng: np.random.Generator) -> Facts:
     """The burnt-out heart of a bright nebula, as M42's: smooth, rough-edged, often white."""
     x, y = canvas.place(rng)
-    core = canvas.size * rng.uniform(0.012, 0.06)
+    core = max(canvas.seeing, canvas.size * rng.uniform(0.012, 0.06))
     amplitude = canvas.amplitude(rng.uniform(0.4, 0.97)) * log_uniform(rng, 0.5, 4.0)
     where = canvas.window(x, y, 10 * core)
     facts = {"kind": "bright core", "x": x, "y": y, "radius": core}
@@ -178,7 +178,7 @@ def globules(canvas: Canvas, rng: np.random.Generator) -> Facts:
     wind = rng.uniform(0, 2 * np.pi)
     for _ in range(count):
         x, y = canvas.place(rng)
-        radius = log_uniform(rng, 3.0, canvas.size / 14)
+        radius = log_uniform(rng, max(3.0, canvas.seeing), canvas.size / 14)
         where = canvas.window(x, y, 6 * radius)
         if where is None:
             continue

@@ -42,7 +42,7 @@ SMALL_MANY = (80.0, 900.0)
 #: Chance of labels and lines drawn on the finished picture.
 MARKS = 0.04
 #: Narrowest and widest seeing of the objects, FWHM in pixels.
-SEEING = (1.0, 6.0)
+SEEING = (1.0, 10.0)
 
 
 def add_objects(

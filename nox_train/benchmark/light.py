@@ -198,7 +198,8 @@ def galaxy(kind: str, fwhm: float, rng: np.random.Generator) -> np.ndarray:
     ----------
     kind : {'galaxy', 'knot', 'planetary'}
         A Sersic bulge in an exponential disc; a soft clump of a nebula; the even disc
-        of a planetary nebula.  All are at least twice as wide as a star.
+        of a planetary nebula.  Galaxies are at least 1.5 times
+        as wide as a star, the others twice.
     fwhm : float
         Of the stars, in pixels.
     rng : numpy.random.Generator

@@ -22,6 +22,7 @@ from nox_train.psf.optics import (
 from nox_train.psf.pupils import APERTURES, bahtinov, hexagons, pupil
 from nox_train.psf.scatter import Halo, aureole, microlens, reflection
 from nox_train.psf.seeing import kolmogorov, kolmogorov_otf, moffat
+from nox_train.psf.widths import measured_fwhm
 from nox_train.psf.zernike import ZERNIKE, noll_to_nm, wavefront, zernike
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "hexagons",
     "kolmogorov",
     "kolmogorov_otf",
+    "measured_fwhm",
     "microlens",
     "moffat",
     "motion_kernel",

@@ -17,6 +17,10 @@ WEBB_UM = ((4.44, 2.77, 1.50), (4.44, 3.35, 2.00), (2.00, 1.50, 0.90), (4.70, 4.
 HUBBLE_UM = ((0.814, 0.606, 0.435), (1.60, 1.25, 1.05), (0.658, 0.606, 0.502))
 
 
+#: Share of the telescopes with wide stars, and how wide they are, FWHM in pixels.
+WIDE, _WIDTHS = 0.15, (4.0, 10.0)
+
+
 def _three(values: np.ndarray) -> tuple[float, float, float]:
     a, b, c = (float(v) for v in values)
     return a, b, c
@@ -179,18 +183,22 @@ def random_optics(rng: np.random.Generator, *, mono: bool = False) -> Optics:
     """Draw a telescope, a night and a camera such as amateurs have.
 
     Two fifths of the widths are below 1.8 px: wide fields, and pictures made smaller
-    for the web.  More than half of the telescopes show diffraction, and of those with
-    a secondary most have four vanes.  A fifth of the fields lie off the axis of a fast
-    system, a sixth suffered from the mount; a third of the refractors has violet
-    halos.  Clips or spacers at the edge of one aperture in eight throw short uneven rays, as do
-    irises whose blades lie unevenly.  Three in a hundred are the Webb telescope's, one
-    Hubble's; 1.5 in a hundred are out of focus.  With `mono` all channels are alike.
+    for the web. One in seven is drawn from 4 to 10 px: long focal lengths, drizzle. More
+    than half of the telescopes show diffraction, and of those with a secondary most have
+    four vanes. A fifth of the fields lie off the axis of a fast system, a sixth suffered
+    from the mount; a third of the refractors has violet halos. Clips or spacers at the edge
+    of one aperture in eight throw short uneven rays, as do irises whose blades lie
+    unevenly. Three in a hundred are the Webb telescope's, one Hubble's; 1.5 in a hundred
+    are out of focus. With `mono` all channels are alike.
     """
     if rng.random() < 0.04:
         return _space_telescope(rng, mono)
     fwhm = float(np.exp(rng.normal(np.log(2.8), 0.45)).clip(1.1, 9.0))
-    if rng.random() < 0.35:
+    kind = rng.random()
+    if kind < 0.35:
         fwhm = float(rng.uniform(0.5, 1.8))
+    elif kind < 0.35 + WIDE:
+        fwhm = float(np.exp(rng.uniform(*np.log(_WIDTHS))))
     secondary = rng.random() < 0.45
     iris = not secondary and rng.random() < 0.1  # a camera lens stopped down
     clipped = not iris and rng.random() < 0.12

@@ -183,6 +183,21 @@ def test_small_galaxies_as_drawn_are_wider_or_longer_than_stars() -> None:
     assert star_like == 0
 
 
+@pytest.mark.parametrize("kind", ["elliptical", "edge-on", "planetary nebula", "clump"])
+@pytest.mark.parametrize("seeing", [2.0, 9.0])
+def test_objects_are_larger_where_the_air_is_worse(kind: str, seeing: float) -> None:
+    point = np.zeros((384, 384), np.float32)
+    point[192, 192] = 1
+    star, longer = blurred(point, seeing), []
+    for seed in range(24):
+        canvas = Canvas(384, Palette("mono"), at=(192.0, 192.0), seeing=seeing)
+        objects.KINDS[kind][0](canvas, np.random.default_rng(seed))
+        light = blurred(canvas.light, seeing)[1]
+        cores = [_shape(np.where(x > 0.3 * x.max(), x, 0))[0] for x in (light, star)]
+        longer.append(cores[0] / cores[1])
+    assert min(longer) > 1.6, longer
+
+
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_each_kind_can_be_drawn(kind: str) -> None:
     changed = 0

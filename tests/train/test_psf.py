@@ -295,6 +295,7 @@ def test_random_optics_are_as_common_as_they_are_said_to_be() -> None:
         return sum(holds) / len(holds)
 
     assert 0.35 < share([o.fwhm < 1.8 for o in drawn]) < 0.5
+    assert 0.06 < share([o.fwhm > 6.0 for o in drawn]) < 0.12
     assert 0.5 < share([o.lambda_over_d > 0 for o in drawn]) < 0.75
     assert share([bool(o.clips) for o in drawn]) == pytest.approx(1 / 8, abs=0.025)
     uneven = [any(o.blade_errors) for o in drawn if o.blades]
@@ -339,3 +340,12 @@ def test_narrowband_spikes_are_as_long_as_their_lines() -> None:
 def test_no_such_seeing_is_refused() -> None:
     with pytest.raises(ValueError, match="seeing is 'fog'; it must be 'moffat' or 'kolmogorov'"):
         psf.colour_psf(Optics(seeing="fog"), 64)
+
+
+@pytest.mark.parametrize("fwhm", [0.8, 2.0, 6.0])
+def test_measured_widths_are_those_of_the_image(fwhm: float) -> None:
+    optics = replace(QUIET, fwhm=fwhm, beta=2000.0)
+    sigma = np.hypot(fwhm / np.sqrt(8 * np.log(2)), 1 / np.sqrt(12))  # the pixel's box
+    assert psf.measured_fwhm(optics) == pytest.approx(sigma * np.sqrt(8 * np.log(2)), rel=0.1)
+    wide = replace(optics, trail=8.0)
+    assert psf.measured_fwhm(wide) > 1.2 * psf.measured_fwhm(optics)
