@@ -213,7 +213,7 @@ def _many(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--resume", nargs="?", const=True, default=False, metavar="JOURNAL",
         help="keep a journal, and leave out what it says is done "
-        "(default: nox-runtime.journal in the output folder)",
+        "(default: nox-runtime.journal in the folder of -o, else in the current one)",
     )  # fmt: skip
     run.add_argument("--cluster", metavar="ADDRESS", help="spread over a dask scheduler's workers")
     run.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")

@@ -63,10 +63,13 @@ class Options:
         keep = self.keep
         if isinstance(keep, (str, Path)):
             keep = veto_files.keep_table(Path(keep), source)
-        return controlling.checked(
-            source.shape[1:], strength=self.strength, protect=protect, keep=keep,
-            max_size=self.max_size, min_roundness=self.min_roundness, region=self.region,
-        )  # fmt: skip
+        try:
+            return controlling.checked(
+                source.shape[1:], strength=self.strength, protect=protect, keep=keep,
+                max_size=self.max_size, min_roundness=self.min_roundness, region=self.region,
+            )  # fmt: skip
+        except UsageError as error:
+            raise UsageError(f"{source.path}: {error}") from error
 
 
 class _Results:
@@ -129,7 +132,9 @@ class _Results:
         if self.cataloguer is not None:
             self.cataloguer.add(rows.start, rows.residual, stars, rows.picture)
         if self.preview is not None:
-            self.preview.add(rows.start, used.forward(rows.picture), rows.residual)
+            eyes = used.for_eyes()
+            before, after = eyes.forward(rows.picture), eyes.forward(starless)
+            self.preview.add(rows.start, before, after)
         self.changed += int(np.count_nonzero(touched.any(axis=0)))
 
     def finish(self) -> None:

@@ -160,10 +160,23 @@ class Cataloguer:
         for name in ("x", "y", "fwhm"):
             table[name].unit = units.pix
         if wcs is not None and wcs.has_celestial:
-            sky = wcs.celestial.pixel_to_world(values[:, 0], values[:, 1]).icrs
-            table.add_column(sky.ra.to(units.deg), index=2, name="ra")
-            table.add_column(sky.dec.to(units.deg), index=3, name="dec")
+            ra, dec = _on_sky(wcs.celestial, values[:, 0], values[:, 1])
+            table.add_column(ra * units.deg, index=2, name="ra")
+            table.add_column(dec * units.deg, index=3, name="dec")
         return table
+
+
+def _on_sky(wcs: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascension and declination in degrees, ICRS where the header's frame is known.
+
+    Of frames that astropy does not know (RADESYS 'J2000') the header's own coordinates.
+    """
+    try:
+        sky = wcs.pixel_to_world(x, y).icrs
+    except Exception:  # astropy refuses in several ways, or gives bare numbers
+        ra, dec = wcs.all_pix2world(x, y, 0)
+        return np.asarray(ra), np.asarray(dec)
+    return np.asarray(sky.ra.deg), np.asarray(sky.dec.deg)
 
 
 def check_ending(path: Path) -> None:

@@ -276,8 +276,8 @@ def checked(
         y0, y1, x0, x1 = (int(v) for v in region)
         if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
             raise UsageError(
-                f"region is {y0}, {y1}, {x0}, {x1}; it must be y0 < y1 <= {height} "
-                f"and x0 < x1 <= {width}, from 0"
+                f"the region is columns {x0} to {x1} and rows {y0} to {y1}; each must end after it "
+                f"begins, from 0 on, at {width} columns and {height} rows at most"
             )
         region = (y0, y1, x0, x1)
     rows = protect if protect is None or callable(protect) else row_weights(protect, shape)

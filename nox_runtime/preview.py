@@ -32,10 +32,10 @@ class Preview:
         self._starts = np.arange(0, width, self.step)
         self.flip = flip
 
-    def add(self, start: int, shown: np.ndarray, residual: np.ndarray) -> None:
-        """Take rows on the display scale, and what was taken from them: (C, n, W)."""
-        y = (start + np.arange(shown.shape[1])) // self.step
-        for i, rows in enumerate((shown, shown - residual)):
+    def add(self, start: int, before: np.ndarray, after: np.ndarray) -> None:
+        """Take rows as they are to be shown, with stars and without: (C, n, W)."""
+        y = (start + np.arange(before.shape[1])) // self.step
+        for i, rows in enumerate((before, after)):
             clean = np.nan_to_num(rows.clip(0, 1))
             sums = np.add.reduceat(clean, self._starts, axis=2)
             for c, channel in enumerate(sums):

@@ -210,12 +210,15 @@ class StarRemover:
         region: Sequence[int] | None = None,
         catalog: bool = False,
         wcs: Any = None,
+        saturation: Any = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[tuple[Step, Removal | None]]:
         """As `remove`, yielding progress, a tile at a time; the last item has the result.
 
         Stop iterating to cancel, or from another thread by `cancelled`; see `iter_rows`.
-        Of a dask array nothing is computed here that could be cancelled.
+        `saturation` is where the catalogue's stars are saturated, in the picture's units, if
+        the picture's own header (``SATURATE``) does not tell.  Of a dask array nothing is
+        computed here that could be cancelled.
         """
         began = time.monotonic()
         header, image = getattr(image, "header", None), _values(image)
@@ -232,7 +235,8 @@ class StarRemover:
         used = stretches.choose(stretch, stats) if isinstance(stretch, str) else stretch
         starless, stars = np.empty_like(picture), np.empty_like(picture)
         mask = np.zeros(picture.shape[1:], np.float32)
-        cataloguer = _cataloguer(shape, stats, header) if catalog else None
+        stated = saturation if header is None else header.get("SATURATE", saturation)
+        cataloguer = _cataloguer(shape, stats, stated) if catalog else None
         notes: list[str] = []
 
         def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
@@ -337,10 +341,10 @@ class StarRemover:
         return result
 
 
-def _cataloguer(shape: tuple[int, int, int], stats: Statistics, header: Any) -> Any:
+def _cataloguer(shape: tuple[int, int, int], stats: Statistics, stated: Any) -> Any:
     from nox_runtime.catalog import Cataloguer
 
-    return Cataloguer(shape, stats, None if header is None else header.get("SATURATE"))
+    return Cataloguer(shape, stats, stated)
 
 
 def _values(image: Any) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nox_runtime import __version__
-from nox_runtime.errors import NoxError, UsageError, reason
+from nox_runtime.errors import NoxError, OutputError, UsageError, reason
 from nox_runtime.images import open_image, readable, split_ending
 from nox_runtime.inputs import Input, Journal, expand
 from nox_runtime.outputs import Outputs, check, check_together, plan_outputs
@@ -182,6 +182,16 @@ def _why_skip(job: Job, args: argparse.Namespace, journal: Journal | None) -> st
     return ""
 
 
+def _refuse_half_done(job: Job, args: argparse.Namespace) -> None:
+    """With --skip-existing --overwrite cannot be given; `check` would advise it."""
+    there = [path for path in job.outputs.wanted() if path.exists()]
+    if args.skip_existing and there:
+        raise OutputError(
+            f"{there[0]}: exists already, but not all results of {job.path}; remove it, or give "
+            "--overwrite instead of --skip-existing"
+        )
+
+
 def run(args: argparse.Namespace, make_remover: Callable[[argparse.Namespace], Any]) -> int:
     """Do all files; 0 if none failed, else 1."""
     jobs = plan(args)
@@ -208,6 +218,7 @@ def run(args: argparse.Namespace, make_remover: Callable[[argparse.Namespace], A
 
 
 def _one_of_many(job: Job, remover: Any, journal: Journal | None, tally: _Tally) -> None:
+    _refuse_half_done(job, tally.args)
     token = "" if journal is None else journal.token(job.path)
     with reported(job.outputs.wanted(), token):
         report = one(job, remover, tally.args, token)
@@ -244,6 +255,7 @@ def _dry_run(jobs: list[Job], journal: Journal | None, tally: _Tally) -> int:
             about["skip"] = why
         else:
             try:
+                _refuse_half_done(job, args)
                 if job.outputs.starless.parent.exists():
                     read = (args.protect, args.keep, args.model)
                     check(job.path, job.outputs, args.overwrite, read)

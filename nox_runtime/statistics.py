@@ -124,6 +124,8 @@ def summed_up(
     sample: np.ndarray, triples: np.ndarray, low: float, high: float, dtype: np.dtype
 ) -> Statistics:
     """Statistics from a sample (C, n, m), `neighbours`, and the extremes of all finite pixels."""
+    if _mostly_empty(sample, np.dtype(dtype)):
+        sample, triples = _without_zeros(sample), _without_zeros(triples)
     with ThreadPoolExecutor(len(sample)) as pool:  # numpy lets the others run meanwhile
         median, sigma = zip(*pool.map(_middle_and_spread, sample), strict=True)
     low, high = (low, high) if low <= high else (0.0, 0.0)
@@ -136,6 +138,23 @@ def summed_up(
     high = min(high, 1e200)
     black, white = nominal_range(np.dtype(dtype), low, high)
     return Statistics(median, sigma, low, high, black, white, np.dtype(dtype).name, triples)
+
+
+def _mostly_empty(sample: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether more than half of a picture, (C, n, m), is 0 in all channels: a mosaic's canvas.
+
+    Black skies of finished 8-bit pictures are that, too, and are taken as they are.
+    """
+    if dtype == np.uint8 or not sample.size:
+        return False
+    empty = (sample == 0).all(axis=0)
+    return bool(0.5 < empty.mean() < 1.0)
+
+
+def _without_zeros(values: np.ndarray) -> np.ndarray:
+    """NaN, which has no part in statistics, where all channels of (C, ...) are 0."""
+    empty = (values == 0).all(axis=0)
+    return np.where(empty, np.float64(np.nan), values)
 
 
 def grain(triples: np.ndarray) -> tuple[float, ...]:

@@ -202,7 +202,8 @@ def keep_table(path: Path, source: Source) -> np.ndarray:
 def _columns(path: Path, source: Source) -> Any:
     from astropy.table import Table
 
-    kinds = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": "fits"}
+    kinds = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}
+    kinds |= dict.fromkeys((".fits", ".fit", ".fts"), "fits")
     try:
         table = Table.read(path, format=kinds.get(path.suffix.lower(), "ascii"))
     except Exception as error:  # astropy's readers share no exception

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import shutil
 import tempfile
@@ -41,6 +42,11 @@ def _unpacked(path: Path, *, gzipped: bool) -> Path:
             Path(copy.name).unlink(missing_ok=True)
             if not isinstance(error, (OSError, EOFError, zlib.error)):
                 raise
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise ImageError(
+                    f"{path}: no room to unpack it in {Path(copy.name).parent}; free some, or "
+                    "set TMPDIR to a folder with room"
+                ) from error
             raise ImageError(
                 f"{path}: cannot be unpacked ({error}); make or fetch the file again"
             ) from error
@@ -185,7 +191,12 @@ class FitsSource(Source):
     def read_planes(self, first: int, last: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """As `read`, of some planes alone."""
         if self._raw is not None:
-            return self.encoding.decode(self._raw.read(y0, y1, x0, x1, first, last))
+            try:
+                return self.encoding.decode(self._raw.read(y0, y1, x0, x1, first, last))
+            except (OSError, EOFError) as error:
+                raise ImageError(
+                    f"{self.path}: cannot be read ({reason(error)}); check the disk it is on"
+                ) from error
         try:
             return self._unpack(first, last, y0, y1, x0, x1)
         except Exception as error:  # the codecs share no exception of their own

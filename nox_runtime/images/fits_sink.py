@@ -214,6 +214,8 @@ def _changes(
         changes["BLANK"] = None
     if like and like.compressed:
         changes |= dict.fromkeys(("ZQUANTIZ", "ZDITHER0", "ZBLANK"))
+    # Extremes of the old pixels; programs that scale by them would show the new ones wrongly.
+    changes |= {key: None for key in ("DATAMIN", "DATAMAX") if key in header}
     if "CHECKSUM" in header or "DATASUM" in header:
         changes["CHECKSUM"] = card("CHECKSUM", "0" * 16, "HDU checksum")
         changes["DATASUM"] = card("DATASUM", "0" * 10, "data unit checksum")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,22 @@ class XisfSource(Source):
         self.path = Path(path)
         library = _library(self.path, ImageError)
         try:
-            file = library(str(self.path))
-            images = file.get_images_metadata()
-            pixels = np.asarray(file.read_image(0))
-            self.image_metadata: dict[str, Any] = images[0]
-            self.file_metadata: dict[str, Any] = file.get_file_metadata()
+            with redirect_stdout(io.StringIO()):  # it prints what it does not know
+                file = library(str(self.path))
+                images = file.get_images_metadata()
+                self.image_metadata: dict[str, Any] = dict(images[0])
+                self._check_storage()
+                pixels = np.asarray(file.read_image(0))
+            header = file.get_metadata_xml()
+            self.image_metadata["FITSKeywords"] = _keywords(header)
+            properties = _writable(self.image_metadata["XISFProperties"])
+            self.image_metadata["XISFProperties"] = properties
+            self.file_metadata: dict[str, Any] = _writable(file.get_file_metadata())
+            known = properties.keys() | self.file_metadata.keys()
+            lost = [name for name in _properties(header) if name not in known]
+            self.notes += [f"the XISF property {name} is not kept" for name in lost]
+        except ImageError:
+            raise
         except Exception as error:  # the library has no exception of its own
             raise ImageError(
                 f"{self.path}: not a readable XISF file ({reason(error)}); check it"
@@ -61,9 +74,53 @@ class XisfSource(Source):
         self.shape = (self.pixels.shape[0], self.pixels.shape[1], self.pixels.shape[2])
         self.dtype = self.pixels.dtype.newbyteorder("=")
 
+    def _check_storage(self) -> None:
+        """Refuse what the library would read as something else."""
+        for name, known in (("pixelStorage", "planar"), ("byteOrder", "little")):
+            said = str(self.image_metadata.get(name, known))
+            if said.lower() != known:
+                raise ImageError(
+                    f"{self.path}: its {name} is {said!r}, which is not read; "
+                    "save it again in PixInsight, or as FITS"
+                )
+
     def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         """See `Source.read`."""
         return np.ascontiguousarray(self.pixels[:, y0:y1, x0:x1]).astype(self.dtype, copy=False)
+
+
+_SPACE = {"xisf": "http://www.pixinsight.com/xisf"}
+
+
+def _properties(header: Any) -> list[str]:
+    """Names of the properties of the first image and of the file."""
+    places = (header.find("xisf:Image", _SPACE), header.find("xisf:Metadata", _SPACE))
+    found = [p.findall("xisf:Property", _SPACE) for p in places if p is not None]
+    return [str(one.get("id")) for several in found for one in several]
+
+
+def _keywords(header: Any) -> dict[str, list[dict[str, str]]]:
+    """The first image's FITS keywords as they stand in the file, with the quotes of texts."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for keyword in header.find("xisf:Image", _SPACE).findall("xisf:FITSKeyword", _SPACE):
+        entry = {name: keyword.get(name, "") for name in ("value", "comment")}
+        found.setdefault(keyword.get("name", ""), []).append(entry)
+    return found
+
+
+def _writable(properties: dict[str, Any]) -> dict[str, Any]:
+    """Properties as the library writes them rightly: truth in lower case, no text as ''."""
+    made = {}
+    for name, found in properties.items():
+        if not isinstance(found, dict):  # of a kind that it does not know
+            continue
+        value = found.get("value")
+        if found.get("type") == "Boolean":
+            value = "true" if value else "false"
+        elif found.get("type") == "String" and value is None:
+            value = ""
+        made[name] = {**found, "value": value}
+    return made
 
 
 class XisfSink(HeldSink):

@@ -174,6 +174,40 @@ def test_the_runtime_sees_the_same_picture(astro: Path) -> None:
     assert seen >= 10
 
 
+def test_a_solved_colour_picture_with_distortions_has_its_wcs(fits_file: Write) -> None:
+    hdu = fits.PrimaryHDU(np.zeros((3, 40, 50), "f4"))
+    cards = {
+        "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "CRVAL1": 83.8, "CRVAL2": -5.4,
+        "CRPIX1": 25.0, "CRPIX2": 20.0, "CD1_1": -4e-4, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 4e-4,
+        "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-5, "B_0_2": -1e-5,
+    }  # fmt: skip
+    hdu.header.update(cards)
+    ((_, settings, _),) = read(str(fits_file(hdu)))
+    ra, dec = settings["metadata"]["wcs"].all_pix2world(24, 19, 0)
+    np.testing.assert_allclose((ra, dec), (83.8, -5.4), atol=1e-6)
+
+
+def test_files_opened_as_a_stack_are_one_layer(
+    fits_file: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subs = [np.full((40, 60), k, "u2") for k in range(3)]
+    paths = [str(fits_file(sub, name=f"sub{k}.fits")) for k, sub in enumerate(subs)]
+    ((data, settings, _),) = read(paths)
+    np.testing.assert_array_equal(data, np.stack(subs))
+    assert settings["name"] == "sub0 and 2 more"
+    assert "fits" not in settings["metadata"]  # no file's picture: saving copies none
+    other = str(fits_file(np.zeros((40, 61), "u2"), name="other.fits"))
+    assert len(read([*paths, other])) == 4
+    cubes = [str(fits_file(np.zeros((3, 20, 30), "f4"), name=f"c{k}.fits")) for k in range(2)]
+    ((data, settings, _),) = read(cubes)
+    assert data.shape == (2, 20, 30, 3)
+    assert settings["rgb"]
+    monkeypatch.setattr(fits_reader, "LAZY_BYTES", 1000)
+    ((levels, settings, _),) = read(paths)
+    assert settings["multiscale"]
+    np.testing.assert_array_equal(np.asarray(levels[0]), np.stack(subs))
+
+
 def test_the_sample_comes_with_nox() -> None:
     ((data, settings, _),) = sample_nebula()
     assert settings["name"] == "nebula"

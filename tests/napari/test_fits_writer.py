@@ -158,6 +158,30 @@ def test_the_source_is_never_overwritten(fits_file: Write) -> None:
     assert path.read_bytes() == before
 
 
+def test_nor_by_a_preview_of_it(fits_file: Write) -> None:
+    path = fits_file((starry(40, 60)[0] * 60000).astype("u2"))
+    before = path.read_bytes()
+    preview = {"metadata": {"nox": {**MADE, "role": "preview", "file": str(path)}}}
+    with pytest.raises(OutputError, match="is the file this picture came from"):
+        write_image(str(path), np.zeros((5, 6), "u2"), preview)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"header": {"OBJECT": "M31"}}, {"header": "SIMPLE = T"}, {"fits": {"id": 7}},
+        {"fits": "m31.fits"}, {"nox": 3}, {"header": None, "fits": None, "nox": None},
+    ],
+)  # fmt: skip
+def test_what_other_plugins_keep_under_our_names_is_no_obstacle(
+    metadata: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "m31.fits"
+    write_image(str(out), np.full((5, 6), 3, "u2"), {"metadata": metadata})
+    np.testing.assert_array_equal(fits.getdata(out), np.full((5, 6), 3))
+
+
 def test_an_existing_file_is_replaced_whole(tmp_path: Path) -> None:
     out = tmp_path / "a.fits"
     out.write_bytes(b"old")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,7 @@ ALL = ("starless", "stars", "mask", "points")
 
 
 def engine(model: Any = None) -> Engine:
-    return Engine(models={(None, "auto"): model or StandIn()})
+    return Engine(models={(None, "auto", 0): model or StandIn()})
 
 
 def finished(request: Request, with_engine: Engine | None = None) -> Outcome:
@@ -264,6 +266,106 @@ def test_the_view_is_found_also_for_several_scales(make_sky: Callable[..., Any])
     scaled._data_level = 1
     scaled.corner_pixels = np.array([[10, 20], [99, 119]])
     assert visible_window(scaled, 400, 600) == (20, 200, 40, 240)
+
+
+def test_of_several_scales_the_view_is_what_the_canvas_shows(make_sky: Callable[..., Any]) -> None:
+    viewer = ViewerModel()
+    data = make_sky("u2", (400, 600))
+    scaled = viewer.add_image(
+        [data, data[::2, ::2]], rgb=True, multiscale=True, scale=(0.5, 0.5), translate=(10, 20)
+    )
+    scaled.corner_pixels = np.array([[0, 0], [199, 299]])  # as napari leaves it: whole pieces
+    box = np.array([[60.0, 70.0], [110.0, 95.0]])
+    assert visible_window(scaled, 400, 600, box) == (100, 201, 100, 151)
+    scaled.rotate = 90
+    y0, y1, x0, x1 = visible_window(scaled, 400, 600, np.array([[-200.0, 50.0], [-100.0, 100.0]]))
+    corners = [scaled.data_to_world((y, x)) for y in (y0, y1 - 1) for x in (x0, x1 - 1)]
+    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+    np.testing.assert_allclose([low, high], [[-200, 50], [-100, 100]], atol=1)
+
+
+class Fallen(StandIn):
+    """A model on a GPU whose memory is full: the picture is done on the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device, self.notes = "cuda", ["half precision (x-fp16.onnx)"]
+
+    def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
+        if self.device != "cpu":
+            self.device = "cpu"
+            self.notes.append("the cuda device's memory was full: running on the CPU")
+        return super().__call__(pictures)
+
+
+def test_a_full_memory_is_no_reason_to_leave_the_device_for_good(
+    make_sky: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nox_napari import job
+
+    loaded: list[Any] = []
+    monkeypatch.setattr(job, "load_model", lambda *_, **__: loaded.append(Fallen()) or loaded[-1])
+    viewer = ViewerModel()
+    session = Session(viewer)
+    request = session.request(viewer.add_image(make_sky("u2"), rgb=True), Settings())
+    for n in (1, 2):
+        made = finished(request, session.engine)
+        assert len(loaded) == n
+        assert any("memory was full" in note for note in made.notes)
+
+
+def test_what_was_told_of_a_model_is_not_told_again(make_sky: Callable[..., Any]) -> None:
+    model = StandIn()
+    model.notes = ["half precision (x-fp16.onnx)"]
+    viewer, some = ViewerModel(), engine(model)
+    request = Session(viewer).request(viewer.add_image(make_sky("u2"), rgb=True), Settings())
+    assert finished(request, some).notes == ("half precision (x-fp16.onnx)",)
+    assert finished(request, some).notes == ()
+    model.notes.append("the cuda device's memory was full: pieces of 512 px")
+    assert finished(request, some).notes == ("the cuda device's memory was full: pieces of 512 px",)
+
+
+def test_a_model_file_that_was_written_anew_is_loaded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nox_napari import job
+
+    monkeypatch.setattr(job, "load_model", lambda *_, **__: StandIn())
+    path, some = tmp_path / "mine.onnx", Engine()
+    path.write_bytes(b"1")
+    first = some.remover(Settings(model=str(path))).model
+    assert some.remover(Settings(model=str(path))).model is first
+    os.utime(path, ns=(1, 1))
+    assert some.remover(Settings(model=str(path))).model is not first
+    assert len(some.models) == 1
+
+
+def test_a_preview_reads_as_far_as_large_stars_need(make_sky: Callable[..., Any]) -> None:
+    viewer = ViewerModel()
+    picture = make_sky("u2", (700, 700))
+    layer = viewer.add_image(picture, rgb=True)
+    settings = Settings(large_stars=True, outputs=("starless",))
+    whole = removed(viewer, layer, large_stars=True)["starless"].data
+    request = Request(picture_of(layer), settings, window=(300, 380, 310, 400))
+    made = finished(request).removals[0].starless
+    np.testing.assert_array_equal(np.moveaxis(made, 0, -1), whole[300:380, 310:400])
+
+
+def test_the_pace_of_a_preview_is_that_of_all_that_was_computed(
+    make_sky: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nox_napari import job
+
+    ticks = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(job.time, "monotonic", lambda: next(ticks))
+    viewer, some = ViewerModel(), engine()
+    layer = viewer.add_image(make_sky("u2", (300, 300)), rgb=True)
+    request = Request(picture_of(layer), Settings(), window=(140, 160, 140, 160))
+    finished(request, some)
+    (pace,) = some.pace.values()
+    margin = StarRemover(StandIn()).layout.margin
+    side = 20 + 2 * min(margin, 140)
+    assert pace > 0.9 * side * side / 1000  # seconds: some of the ticks of ten
 
 
 def test_errors_say_what_is_wrong(make_sky: Callable[..., Any]) -> None:

@@ -113,6 +113,81 @@ def test_starless_rings_wipe_blend_and_preview(shown: Any, qtbot: Any) -> None:
     assert panel.compare.isEnabled()
 
 
+def test_before_is_the_picture_whatever_was_made_of_it(shown: Any, qtbot: Any) -> None:
+    viewer, panel = shown
+    viewer.layers["m31 removed stars"].visible = False
+    viewer.layers["m31 starless"].visible = False
+    viewer.camera.zoom *= 2.5
+    before = canvas(viewer, qtbot)
+    viewer.layers["m31 starless"].visible = True
+    panel.form.strength.setValue(50)
+    panel.preview_button.click()
+    qtbot.waitUntil(lambda: panel._job is None, timeout=WAIT)
+    assert "m31 preview" in viewer.layers
+    mode, slider = panel.compare.mode, panel.compare.slider
+    slider.setValue(500)
+    mode.setCurrentIndex(mode.findData("wipe"))
+    half = before.shape[1] // 2
+    wiped = canvas(viewer, qtbot)
+    np.testing.assert_array_equal(wiped[:, : half - 2], before[:, : half - 2])
+    assert (wiped[:, half + 2 :] != before[:, half + 2 :]).any()
+    mode.setCurrentIndex(mode.findData("blend"))
+    slider.setValue(0)
+    np.testing.assert_array_equal(canvas(viewer, qtbot), before)
+
+
+def test_the_cut_follows_the_window(shown: Any, qtbot: Any) -> None:
+    viewer, panel = shown
+    viewer.layers["m31 removed stars"].visible = False
+    panel.compare.mode.setCurrentIndex(panel.compare.mode.findData("wipe"))
+    width = canvas(viewer, qtbot).shape[1]
+    viewer.window._qt_window.resize(1000, 700)
+    qtbot.waitUntil(lambda: canvas(viewer, qtbot).shape[1] != width, timeout=WAIT)
+    wiped = canvas(viewer, qtbot)
+    viewer.layers["m31 starless"].visible = False
+    panel.compare.mode.setCurrentIndex(0)
+    before, half = canvas(viewer, qtbot), wiped.shape[1] // 2
+    np.testing.assert_array_equal(wiped[:, : half - 2], before[:, : half - 2])
+    assert (wiped[:, half + 2 :] != before[:, half + 2 :]).any()
+
+
+def test_the_canvas_tells_what_of_the_world_it_shows(shown: Any, qtbot: Any) -> None:
+    from nox_napari.display import seen_box
+
+    viewer, _ = shown
+    viewer.camera.zoom *= 2.5
+    canvas(viewer, qtbot)
+    layer = viewer.layers["m31"]  # of one scale: napari's own corners are right
+    corners = np.asarray(layer.corner_pixels)[:, -2:]
+    box = np.clip(seen_box(viewer), 0, np.array(layer.data.shape[:2]) - 1)
+    np.testing.assert_allclose(box, corners, atol=1.5)
+    viewer.dims.ndisplay = 3
+    assert seen_box(viewer) is None
+
+
+def test_the_wheel_scrolls_and_changes_nothing(shown: Any, qtbot: Any) -> None:
+    from qtpy.QtCore import QPoint, QPointF, Qt
+    from qtpy.QtGui import QWheelEvent
+    from qtpy.QtWidgets import QApplication
+
+    _, panel = shown
+    panel.form.more.setChecked(True)
+    form = panel.form
+    form.tile.clearFocus()
+    before = form.settings()
+    controls = (form.stretch, form.model, form.strength, form.max_size, form.tile, form.image)
+    parts = [child for c in controls for child in c.children() if hasattr(child, "wheelEvent")]
+    for widget in (*controls, *parts):
+        for down in (-120, 120):
+            event = QWheelEvent(
+                QPointF(5, 5), QPointF(widget.mapToGlobal(QPoint(5, 5))), QPoint(), QPoint(0, down),
+                Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
+                Qt.ScrollPhase.NoScrollPhase, False,
+            )  # fmt: skip
+            QApplication.sendEvent(widget, event)
+    assert form.settings() == before
+
+
 def test_the_line_can_be_dragged_and_follows_the_window(shown: Any, qtbot: Any) -> None:
     from qtpy.QtCore import QPoint, Qt
     from qtpy.QtTest import QTest

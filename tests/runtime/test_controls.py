@@ -291,7 +291,7 @@ def test_no_catalogue_unless_asked_for(stand_in: StarRemover) -> None:
         ({"strength": np.nan}, "strength is nan"),
         ({"max_size": 0}, "max_size is 0; it must be above 0"),
         ({"min_roundness": -1}, "min_roundness is -1"),
-        ({"region": (5, 5, 0, 9)}, r"region is 5, 5, 0, 9; it must be y0 < y1 <= 150"),
+        ({"region": (5, 5, 0, 9)}, r"the region is columns 0 to 9 and rows 5 to 5; each must end"),
         ({"protect": np.zeros((3, 3))}, r"protect has shape \(3, 3\)"),
         ({"protect": np.full((150, 170), 7)}, "protect holds values from 7 to 7"),
         ({"keep": Table({"a": [1]})}, "keep has the columns a; it must have x and y"),

@@ -60,6 +60,21 @@ def test_grain_is_the_noise_whatever_lies_beneath(kind: str) -> None:
     np.testing.assert_allclose(made, [60, 90, 150], rtol=0.05)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u2"])
+def test_an_empty_canvas_has_no_part_in_statistics(dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    picture = np.abs(rng.normal(1200, 40, (3, 200, 300))).astype(dtype)
+    canvas = np.zeros((3, 700, 300), dtype)
+    canvas[:, 250:450] = picture
+    of_picture, of_canvas = statistics(picture), statistics(canvas)
+    np.testing.assert_allclose(of_canvas.median, of_picture.median, rtol=0.01)
+    np.testing.assert_allclose(of_canvas.sigma, of_picture.sigma, rtol=0.1)
+    np.testing.assert_allclose(grain(of_canvas.triples), grain(of_picture.triples), rtol=0.1)
+    assert of_canvas.low == 0
+    eight = statistics((canvas // 8).astype("u1"))  # a black sky is taken as it is
+    assert eight.median == (0.0, 0.0, 0.0)
+
+
 def test_grain_is_found_where_neighbours_are_alike() -> None:
     """Demosaicing, aligning and enlarging smooth the noise from pixel to pixel."""
     noise = np.random.default_rng(8).normal(0, 1, (1, 600, 601))

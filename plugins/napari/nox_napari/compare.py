@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -27,7 +27,7 @@ class Compare(QWidget):
         self._viewer = viewer
         self._wipe = Wipe(viewer)
         self._line: Line | None = None
-        self._faded: tuple[Layer, float] | None = None
+        self._faded: dict[Layer, float] = {}
         self._key: str | None = None
         self._away = False
         self._held = False
@@ -61,28 +61,33 @@ class Compare(QWidget):
         self._key = key
         self.refresh()
 
-    def target(self) -> Layer | None:
-        """The layer that is cut or faded."""
+    def targets(self) -> list[Layer]:
+        """The layers that are cut or faded: all that hide the picture, or shine over it.
+
+        None without a result to compare.
+        """
         made = own_layers(self._viewer, self._key) if self._key else {}
-        return made.get("preview") or made.get("starless")
+        if "preview" not in made and "starless" not in made:
+            return []
+        return [layer for layer in made.values() if isinstance(layer, Image)]
 
     def refresh(self, *_: Any) -> None:
         """Bring the canvas in line with the controls."""
         if not isalive(self):
             return
-        target = self.target()
-        self.setEnabled(target is not None)
-        mode = self.mode.currentData() if target is not None and not self._away else "off"
+        targets = self.targets()
+        self.setEnabled(bool(targets))
+        mode = self.mode.currentData() if targets and not self._away else "off"
         self.slider.setEnabled(mode != "off")
-        if mode == "wipe" and target is not None and self._cut(target):
+        if mode == "wipe" and self._cut(targets):
             self._unfade()
             return
         self._wipe.clear()
         self._show_line(False)
-        if mode == "off" or target is None or self._held:
+        if mode == "off" or self._held:
             self._unfade()
             return
-        self._fade(target)  # also where a wipe is not possible
+        self._fade(targets)  # also where a wipe is not possible
 
     def hold(self, held: bool) -> None:
         """Fade nothing while layers are replaced: new ones take over the opacity of old ones."""
@@ -93,8 +98,8 @@ class Compare(QWidget):
     def _share(self) -> float:
         return self.slider.value() / _FULL
 
-    def _cut(self, target: Layer) -> bool:
-        if not self._wipe.set(target, self._share()):
+    def _cut(self, targets: list[Layer]) -> bool:
+        if not self._wipe.set(targets, self._share()):
             return False
         self._show_line(True)
         return True
@@ -106,20 +111,21 @@ class Compare(QWidget):
                 return
             self._line = Line(canvas)
             self._line.moved.connect(lambda share: self.slider.setValue(round(share * _FULL)))
+            self._line.resized.connect(self.refresh)
         if self._line is not None and isalive(self._line):
             self._line.put(self._share())
             self._line.setVisible(visible)
 
-    def _fade(self, target: Layer) -> None:
-        if self._faded is None or self._faded[0] is not target:
+    def _fade(self, targets: list[Layer]) -> None:
+        if list(self._faded) != targets:
             self._unfade()
-            self._faded = (target, target.opacity)
-        target.opacity = self._share()
+            self._faded = {layer: layer.opacity for layer in targets}
+        for layer, opacity in self._faded.items():
+            layer.opacity = self._share() * opacity
 
     def _unfade(self) -> None:
-        if self._faded is not None:
-            layer, opacity = self._faded
-            self._faded = None
+        faded, self._faded = self._faded, {}
+        for layer, opacity in faded.items():
             layer.opacity = opacity
 
     def hideEvent(self, event: Any) -> None:  # noqa: N802

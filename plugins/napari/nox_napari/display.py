@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import napari.viewer
@@ -44,6 +45,33 @@ def shown_like_stretched(planes: np.ndarray) -> dict[str, Any]:
 def camera(viewer: Any) -> Any:
     """The camera; napari 0.9 moved it."""
     return getattr(viewer, "scene", viewer).camera
+
+
+def canvas(viewer: Any) -> Any:
+    """napari's canvas, or None without a window."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # private, and known to be
+        try:
+            return viewer.window._qt_viewer.canvas
+        except Exception:  # without a window, or an inside of napari we do not know
+            return None
+
+
+def seen_box(viewer: Any) -> np.ndarray | None:
+    """The part of the world on the canvas: first and last (row, column), shape (2, 2).
+
+    None where that cannot be told: without a window, in three dimensions, in a grid.
+    """
+    try:
+        if viewer.dims.ndisplay != 2 or getattr(viewer, "canvas", viewer).grid.enabled:
+            return None
+        sides = np.asarray(canvas(viewer).size, float)
+        found = camera(viewer)
+        centre = np.asarray(found.center, float)[-2:]
+        half = sides / (2 * float(found.zoom))
+    except Exception:  # an inside of napari we do not know
+        return None
+    return np.stack([centre - half, centre + half])
 
 
 def is_turned_over(viewer: Any) -> bool:

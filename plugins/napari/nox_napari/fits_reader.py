@@ -64,6 +64,8 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
         One for each image with two axes or more.  Data keep the file's row order and
         type of values (BZERO, BSCALE and BLANK applied): (H, W), (H, W, 3) for RGB
         cubes, (N, H, W) for stacks; over `LAZY_BYTES` dask arrays of several scales.
+        Several files with one picture each, all alike, are one stack: napari hands several
+        over where *Open Files as Stack* was chosen.
         ``metadata`` holds ``header``, ``wcs`` (celestial, or None), ``bunit`` and
         ``fits`` (path, HDU, whether the first row belongs at the bottom).
 
@@ -73,7 +75,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
         No FITS file, damaged, or without an image.
     """
     if not isinstance(path, (str, os.PathLike)):
-        return [layer for one in path for layer in read(one)]
+        return _stacked([read(one) for one in path])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd headers are the file's own affair
@@ -84,6 +86,31 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
         raise ImageError(
             f"{path}: not a readable FITS file ({reason(error)}); check that it is complete"
         ) from error
+
+
+def _stacked(files: list[list[LayerData]]) -> list[LayerData]:
+    """One layer of files that hold one picture each, all alike; else all their layers.
+
+    It has the first file's header, but is no file's picture: saving it copies none.
+    """
+    first, settings, kind = files[0][0]
+    plain = isinstance(first, np.ndarray)
+    if len(files) == 1 or any(len(layers) != 1 for layers in files):
+        return [layer for layers in files for layer in layers]
+    pictures = [layers[0][0] for layers in files]
+    levels = [[p] if isinstance(p, np.ndarray) else p for p in pictures]
+    alike = {tuple((level.shape, level.dtype) for level in of_one) for of_one in levels}
+    if len(alike) != 1 or any(isinstance(p, np.ndarray) != plain for p in pictures):
+        return [layer for layers in files for layer in layers]
+    if plain:
+        data: Any = np.stack(pictures)
+    else:
+        import dask.array as da
+
+        data = [da.stack(same) for same in zip(*levels, strict=True)]
+    known = {k: v for k, v in settings["metadata"].items() if k != "fits"}
+    name = f"{settings['name']} and {len(files) - 1} more"
+    return [(data, {**settings, "name": name, "metadata": known}, kind)]
 
 
 def sample_nebula() -> list[LayerData]:
@@ -254,8 +281,11 @@ def _bottom_up(header: fits.Header) -> bool:
 
 
 def _wcs(header: fits.Header) -> WCS | None:
-    try:
-        found = WCS(header)
-        return found.celestial if found.has_celestial else None
-    except Exception:  # a WCS that astropy does not understand is no reason to hide a picture
-        return None
+    for axes in (2, None):  # a cube's SIP needs the 2; a sky on other axes the rest
+        try:
+            found = WCS(header, naxis=axes)
+        except Exception:  # a WCS that astropy does not understand is no reason to hide a picture
+            continue
+        if found.has_celestial:
+            return found.celestial
+    return None

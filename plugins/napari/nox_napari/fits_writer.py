@@ -57,13 +57,18 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     """
     target = Path(path)
     known = meta.get("metadata") or {}
-    origin = known.get("fits") or {}
-    if origin and target.exists() and _same(target, origin.get("path")):
+    origin, made = known.get("fits"), known.get("nox")
+    # Other plugins keep other things under these names.
+    if not isinstance(origin, Mapping) or not {"path", "hdu"} <= set(origin):
+        origin = {}
+    made = made if isinstance(made, Mapping) and "role" in made else {}
+    sources = (origin.get("path"), made.get("file"))
+    if target.exists() and any(_same(target, source) for source in sources):
         raise OutputError(f"{target}: is the file this picture came from; choose another name")
     picture = _as_planes(data, bool(meta.get("rgb")))
-    cards, history = provenance(known.get("nox"))
+    cards, history = provenance(made)
     try:
-        if not _written_like_source(target, picture, origin, known.get("nox"), cards, history):
+        if not _written_like_source(target, picture, origin, made, cards, history):
             _write_anew(target, picture, known, cards, history)
     except OutputError as error:  # the runtime's, which names options of the command line
         raise OutputError(for_window(error)) from error
@@ -203,9 +208,9 @@ def _compress(path: Path, size: int) -> None:
         packed.unlink(missing_ok=True)
 
 
-def _header(known: fits.Header | None) -> fits.Header:
+def _header(known: Any) -> fits.Header:
     """What of a header still holds for other pixels."""
-    header = fits.Header() if known is None else known.copy(strip=True)
+    header = known.copy(strip=True) if isinstance(known, fits.Header) else fits.Header()
     for keyword in _STRUCTURAL:
         header.remove(keyword, ignore_missing=True, remove_all=True)
     for keyword in [k for k in header if k.startswith("NAXIS")]:

@@ -51,7 +51,27 @@ def combo(tip: str) -> QComboBox:
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(12)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return box
+    return still(box)
+
+
+class _Still(QObject):
+    """Leaves the wheel to whatever scrolls, unless the control was clicked before."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        if event.type() != QEvent.Type.Wheel or watched.hasFocus():
+            return False
+        event.ignore()
+        return True
+
+
+def still(control: QWidget) -> Any:
+    """A control that the wheel does not change in passing: the panel scrolls by the wheel."""
+    filter_ = _Still(control)
+    for part in (control, *control.findChildren(QWidget)):
+        if part.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+            part.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        part.installEventFilter(filter_)
+    return control
 
 
 def described(entry: ModelEntry) -> str:
@@ -97,7 +117,7 @@ class Form(QWidget):
         )
         for value, text in STRETCHES.items():
             self.stretch.addItem(text, value)
-        self.strength = QLabeledSlider(Qt.Orientation.Horizontal)
+        self.strength = still(QLabeledSlider(Qt.Orientation.Horizontal))
         self.strength.setRange(0, 100)
         self.strength.setToolTip("100 takes stars away; less makes them smaller and fainter")
         self.protect = combo(
@@ -139,7 +159,7 @@ class Form(QWidget):
     def _more(self) -> QWidget:
         self.device = combo("What runs the model; the line below tells what really did")
         self.device.addItem(DEVICES["auto"], "auto")
-        self.max_size = QDoubleSpinBox()
+        self.max_size = still(QDoubleSpinBox())
         self.max_size.setRange(0, 500)
         self.max_size.setDecimals(1)
         self.max_size.setSuffix(" px")
@@ -155,7 +175,7 @@ class Form(QWidget):
         )
         self.whole_stack = QCheckBox("All pictures of a stack")
         self.whole_stack.setToolTip("Otherwise the one in view")
-        self.tile = QSpinBox()
+        self.tile = still(QSpinBox())
         self.tile.setRange(256, 8192)
         self.tile.setSingleStep(256)
         self.tile.setSuffix(" px")

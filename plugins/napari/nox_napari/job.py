@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io.fits import Header
 from astropy.wcs import WCS
 
 from nox_napari.layers import Picture, Window, colours_first
@@ -89,6 +91,8 @@ class Outcome:
     seconds: float
     #: Whether nothing was protected that was asked to be.
     bare: bool = False
+    #: Notes that earlier runs have told.
+    heard: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -102,8 +106,8 @@ class Outcome:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Fallbacks and warnings of the run, each once."""
-        notes = [note for removal in self.removals for note in removal.notes]
+        """Fallbacks and warnings of the run, each once, but for those told before."""
+        notes = [n for removal in self.removals for n in removal.notes if n not in self.heard]
         if self.bare and self.request.protection is not None:
             notes.append(f"{self.request.protection.name} covers nothing of the picture")
         return tuple(dict.fromkeys(notes))
@@ -122,9 +126,10 @@ def stretch_in_words(used: Stretch) -> str:
 class Engine:
     """Loaded models, how fast they ran, and a lock: one job at a time has the device."""
 
-    models: dict[tuple[str | None, str], Model] = field(default_factory=dict)
+    models: dict[tuple[str | None, str, int], Model] = field(default_factory=dict)
     pace: dict[str, float] = field(default_factory=dict)
     stretches: dict[tuple[Any, ...], Stretch] = field(default_factory=dict)
+    told: dict[int, tuple[str, ...]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def remover(self, settings: Settings) -> StarRemover:
@@ -134,10 +139,25 @@ class Engine:
         ------
         ModelError, DeviceError, UsageError
         """
-        key = (settings.model, settings.device)
+        key = (settings.model, settings.device, _written(settings.model))
         if key not in self.models:
+            for old in [k for k in self.models if k[:2] == key[:2]]:
+                del self.models[old]  # of a file that was written anew
             self.models[key] = load_model(settings.model, device=settings.device)
         return StarRemover(self.models[key], tile=settings.tile, large_stars=settings.large_stars)
+
+    def heard(self, model: Model) -> tuple[str, ...]:
+        """Notes of a model that an earlier run has told; the others are told by this one."""
+        return self.told.get(id(model), ())
+
+    def forget_fallen(self, model: Model, device: str) -> None:
+        """Remember what was told; try the device again next time if its memory was full now."""
+        if model.device != device:
+            self.models = {k: m for k, m in self.models.items() if m is not model}
+        kept = {id(m) for m in self.models.values()}
+        self.told = {k: notes for k, notes in self.told.items() if k in kept}
+        if id(model) in kept:
+            self.told[id(model)] = tuple(model.notes)
 
     def stretch(
         self, picture: Picture, plane: tuple[int, ...], kind: str, *, anew: bool = False
@@ -166,6 +186,14 @@ class Engine:
         return max(1, int(np.ceil(np.sqrt((y1 - y0) * (x1 - x0) / room))))
 
 
+def _written(model: str | None) -> int:
+    """When a model's file was written, in ns; 0 of one that is known by its name."""
+    try:
+        return Path(model).stat().st_mtime_ns if model else 0
+    except OSError:
+        return 0
+
+
 def run(
     request: Request, engine: Engine, cancelled: Callable[[], bool] | None = None
 ) -> Iterator[Progress | Outcome]:
@@ -188,10 +216,13 @@ def run(
     try:
         yield Progress(0, 0, text="Loading the model ...")
         remover = engine.remover(request.settings)
-        if request.window is not None:
-            yield from _preview(request, engine, remover, cancelled)
-        else:
-            yield from _full(request, engine, remover, cancelled)
+        heard, device = engine.heard(remover.model), remover.model.device
+        job = _full if request.window is None else _preview
+        try:
+            for item in job(request, engine, remover, cancelled):
+                yield replace(item, heard=heard) if isinstance(item, Outcome) else item
+        finally:
+            engine.forget_fallen(remover.model, device)
     except DeviceError:
         engine.models.clear()  # a lost device does not come back in its old session
         raise
@@ -237,6 +268,7 @@ def _full(
             pixels, stretch=used, strength=settings.strength, protect=protect,
             max_size=settings.max_size, catalog="points" in settings.outputs,
             wcs=_sky(picture.metadata.get("wcs")), cancelled=cancelled,
+            saturation=_stated(picture.metadata.get("header")),
         )  # fmt: skip
         for step, removal in steps:
             done, total = k * each + step.done, len(request.planes) * each
@@ -258,6 +290,11 @@ def _sky(known: Any) -> WCS | None:
     return known if isinstance(known, WCS) else None
 
 
+def _stated(header: Any) -> Any:
+    """Where a FITS header says that pixels saturate; None where nothing does."""
+    return header.get("SATURATE") if isinstance(header, Header) else None
+
+
 def _preview(
     request: Request, engine: Engine, remover: StarRemover, cancelled: Callable[[], bool] | None
 ) -> Iterator[Progress | Outcome]:
@@ -268,9 +305,8 @@ def _preview(
     began = time.monotonic()
     used = engine.stretch(picture, plane, settings.stretch)
     grown, inside = _with_margin(
-        request.window, remover.model.facts.receptive_field * step, step,
-        (picture.height, picture.width),
-    )  # fmt: skip
+        request.window, remover.layout.margin * step, step, (picture.height, picture.width)
+    )
     pixels = shrunk(colours_first(picture.read(plane, grown), picture.rgb), step)
     protect = None
     if request.protection is not None:
@@ -280,19 +316,21 @@ def _preview(
     height, width = pixels.shape[-2:]
     y0, y1, x0, x1 = inside
     region = (min(y0, height), min(y1, height), min(x0, width), min(x1, width))
+    began_network = time.monotonic()
     steps = remover.iter_remove(
         pixels if picture.rgb else pixels[0], stretch=used, strength=settings.strength,
-        protect=protect, max_size=settings.max_size and settings.max_size / step, region=region,
-        cancelled=cancelled,
+        protect=protect, max_size=settings.max_size and settings.max_size / step,
+        # What a view cuts is measured whole: smaller, it might be no galaxy.
+        region=None if settings.max_size else region, cancelled=cancelled,
     )  # fmt: skip
     for at, removal in steps:
         if removal is None:
             yield Progress(at.done, at.total, text="Previewing ...")
             continue
-        seconds = time.monotonic() - began
-        y0, y1, x0, x1 = region
-        engine.pace[removal.device] = (y1 - y0) * (x1 - x0) / max(seconds, 1e-3)
-        yield Outcome(request, (_cropped(removal, region),), seconds)
+        ended = time.monotonic()
+        # Of all that was computed: a small view is mostly surroundings.
+        engine.pace[removal.device] = height * width / max(ended - began_network, 1e-3)
+        yield Outcome(request, (_cropped(removal, region),), ended - began)
 
 
 def _with_margin(

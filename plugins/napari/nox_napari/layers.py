@@ -187,13 +187,17 @@ def shown_plane(layer: Layer, point: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(int(np.clip(round(v), 0, m - 1)) for v, m in zip(inside, lengths, strict=False))
 
 
-def visible_window(layer: Layer, height: int, width: int) -> Window:
+def visible_window(layer: Layer, height: int, width: int, box: np.ndarray | None = None) -> Window:
     """The part of an image layer that is on the canvas, in pixels of its finest scale.
 
-    The whole picture where none of it is in view.
+    The whole picture where none of it is in view.  `box`, shape (2, 2), is what the canvas
+    shows of the world where that is known: of several scales napari knows only the pieces that
+    it has loaded.
     """
     corners = np.asarray(layer.corner_pixels, float)[:, -2:]
-    if layer.multiscale:
+    if layer.multiscale and box is not None:
+        corners = _box_in_pixels(layer, box)
+    elif layer.multiscale:
         # (levels, axes), the axis of colours left out.
         factors = np.asarray(layer.downsample_factors)[int(layer.data_level)]
         factors = factors[: layer.ndim][-2:]
@@ -206,3 +210,14 @@ def visible_window(layer: Layer, height: int, width: int) -> Window:
     if y1 <= y0 or x1 <= x0:
         return 0, height, 0, width
     return int(y0), int(y1), int(x0), int(x1)
+
+
+def _box_in_pixels(layer: Layer, box: np.ndarray) -> np.ndarray:
+    """First and last (row, column) of what covers a part of the world, shape (2, 2)."""
+    point = np.asarray(layer.data_to_world((0.0,) * layer.ndim))
+    seen = []
+    for row in box[:, 0]:
+        for column in box[:, 1]:
+            point[-2:] = row, column
+            seen.append(layer.world_to_data(tuple(point))[-2:])
+    return np.stack([np.min(seen, axis=0), np.max(seen, axis=0)])

@@ -123,6 +123,7 @@ class Models(QObject):
             box.removeItem(none)
         if box.findData(path) < 0:
             box.insertItem(box.count() - 1, described(entry), path)
+        box.setItemText(box.findData(path), described(entry))  # it may have been made anew
         box.setCurrentIndex(box.findData(path))
         self._set_trouble("")
 

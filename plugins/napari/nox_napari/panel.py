@@ -222,7 +222,7 @@ class StarRemovalPanel(QWidget):
         try:
             request = self.session.request(
                 layer, self.form.settings(), self.form.protect.currentData(),
-                preview=preview, device=self.models.device,
+                preview=preview, device=self._likely_device(),
             )  # fmt: skip
         except NoxError as error:
             show_error(for_window(error))
@@ -243,6 +243,11 @@ class StarRemovalPanel(QWidget):
                 "errored": lambda error: self._broken(job, error),
             },
         )  # fmt: skip
+
+    def _likely_device(self) -> str:
+        """What will run the model: what was chosen, or what *Automatic* took last."""
+        chosen = self.form.settings().device
+        return self.models.device if chosen == "auto" else chosen
 
     def cancel(self) -> None:
         """Stop; the tile that is being worked on is given up by its own thread."""

@@ -168,7 +168,7 @@ def _common(request: Request, role: str, outcome: Outcome) -> dict[str, Any]:
         "model_version": first.model.version, "weights_sha256": first.model.weights_sha256,
         "stretch": first.stretch.kind, "device": first.device, "strength": settings.strength,
         "screen": role == "stars" and settings.screen, "seconds": outcome.seconds,
-        "notes": outcome.notes,
+        "notes": outcome.notes, "file": _file_of(picture),
     }  # fmt: skip
     # A part of the picture has another reference pixel: the header would lie about it.
     known = {} if role == "preview" else {
@@ -182,6 +182,12 @@ def _common(request: Request, role: str, outcome: Outcome) -> dict[str, Any]:
         "metadata": {**known, "nox": made},
         **picture.place.at(offset, request.step),
     }
+
+
+def _file_of(picture: Picture) -> str | None:
+    """The FITS file that a picture came from, as our reader knows it."""
+    known = picture.metadata.get("fits")
+    return str(known["path"]) if isinstance(known, dict) and "path" in known else None
 
 
 def _image(request: Request, role: str, data: np.ndarray, outcome: Outcome) -> Image:

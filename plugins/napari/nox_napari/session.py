@@ -8,6 +8,7 @@ from typing import Any
 
 from napari.layers import Image, Labels, Layer, Shapes
 
+from nox_napari.display import seen_box
 from nox_napari.job import Engine, Outcome, Progress, Request, Settings, run
 from nox_napari.layers import picture_of, shown_plane, visible_window
 from nox_napari.protect import protection_of
@@ -91,7 +92,7 @@ class Session:
         if picture.lead:
             plane = shown_plane(layer, tuple(self.viewer.dims.point))
         if preview:
-            window = visible_window(layer, picture.height, picture.width)
+            window = visible_window(layer, picture.height, picture.width, seen_box(self.viewer))
             step = self.engine.preview_step(window, device)
             return Request(picture, settings, (plane,), protection, window, step)
         if not settings.outputs:

@@ -1,12 +1,12 @@
-"""Cut a layer off left of a line on the canvas, so that what is below shows through.
+"""Cut layers off left of a line on the canvas, so that what is below shows through.
 
-napari has no public way to do this: the layer's drawing is reached through the window.
+napari has no public way to do this: the layers' drawing is reached through the window.
 Where that fails, `Wipe.set` says so and the panel blends instead.
 """
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from napari.layers import Layer
@@ -14,52 +14,54 @@ from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
+from nox_napari.display import canvas
+
 #: Width of the line's widget, in pixels: what a hand can catch.
 _GRIP = 22
 _LARGE = 1e6
 
 
 class Wipe:
-    """The cut through one layer."""
+    """The cut through some layers."""
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
-        self._cut: tuple[Layer, Any, Any] | None = None
+        #: Of each layer that is cut: what draws it, and the filter that cuts.
+        self._cuts: dict[Layer, tuple[Any, Any]] = {}
 
     def canvas(self) -> Any:
         """napari's canvas, or None without a window."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # private, and known to be
-            try:
-                return self._viewer.window._qt_viewer.canvas
-            except Exception:  # without a window, or an inside of napari we do not know
-                return None
+        return canvas(self._viewer)
 
     def native(self) -> QWidget | None:
         """The canvas as a widget."""
         found = getattr(self.canvas(), "native", None)
         return found if isinstance(found, QWidget) else None
 
-    def set(self, layer: Layer, share: float) -> bool:
-        """Cut a layer at a share of the canvas's width; False where that cannot be."""
-        plain = getattr(layer, "__wrapped__", layer)
+    def set(self, layers: Sequence[Layer], share: float) -> bool:
+        """Cut layers at a share of the canvas's width; False where that cannot be."""
+        plain = [getattr(layer, "__wrapped__", layer) for layer in layers]
         try:
-            node = self.canvas().layer_to_visual[plain].node
-            # In three dimensions napari draws a layer by another node.
-            if self._cut is None or self._cut[0] is not plain or self._cut[1] is not node:
-                from vispy.visuals.filters import Clipper
+            drawn = self.canvas().layer_to_visual
+            nodes = {layer: drawn[layer].node for layer in plain}
+            for layer in list(self._cuts):
+                # In three dimensions napari draws a layer by another node.
+                if nodes.get(layer) is not self._cuts[layer][0]:
+                    self._whole(layer)
+            for layer, node in nodes.items():
+                if layer not in self._cuts:
+                    from vispy.visuals.filters import Clipper
 
-                self.clear()
-                filter_ = Clipper()
-                node.attach(filter_)
-                self._cut = (plain, node, filter_)
+                    filter_ = Clipper()
+                    node.attach(filter_)
+                    self._cuts[layer] = (node, filter_)
         except Exception:  # an inside of napari we do not know
             self.clear()
             return False
-        _, node, filter_ = self._cut
         width = self._width()
-        filter_.bounds = (share * width, -_LARGE, _LARGE, 2 * _LARGE)
-        node.update()
+        for node, filter_ in self._cuts.values():
+            filter_.bounds = (share * width, -_LARGE, _LARGE, 2 * _LARGE)
+            node.update()
         return True
 
     def _width(self) -> float:
@@ -68,21 +70,27 @@ class Wipe:
         return native.width() * native.devicePixelRatioF() if native is not None else 1.0
 
     def clear(self) -> None:
-        """Show the layer whole again."""
-        if self._cut is not None:
-            _, node, filter_ = self._cut
-            self._cut = None
-            try:
-                node.detach(filter_)
-                node.update()
-            except Exception:  # the layer, and its drawing, may be gone
-                return
+        """Show the layers whole again."""
+        for layer in list(self._cuts):
+            self._whole(layer)
+
+    def _whole(self, layer: Layer) -> None:
+        node, filter_ = self._cuts.pop(layer)
+        try:
+            node.detach(filter_)
+            node.update()
+        except Exception:  # the layer, and its drawing, may be gone
+            return
 
 
 class Line(QWidget):
-    """The line on the canvas, to be dragged.  `moved` tells the share of the width."""
+    """The line on the canvas, to be dragged.
+
+    `moved` tells the share of the width; `resized` that the canvas has another size.
+    """
 
     moved = Signal(float)
+    resized = Signal()
 
     def __init__(self, canvas: QWidget) -> None:
         super().__init__(canvas)
@@ -109,6 +117,7 @@ class Line(QWidget):
         """Stay in place while the canvas changes its size."""
         if event.type() == QEvent.Type.Resize and watched is self.parentWidget():
             self.put(self.share)
+            self.resized.emit()
         return False
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802

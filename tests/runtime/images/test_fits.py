@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nox_runtime.batch import run_file
+from nox_runtime.errors import ImageError
 from nox_runtime.images import open_image
 from nox_runtime.images.encoding import Encoding
 from nox_runtime.removal import StarRemover
@@ -136,3 +137,29 @@ def test_windows_are_the_same_where_files_cannot_be_read_at_a_place(
     for one, other, (y0, y1, x0, x1) in zip(*made, windows, strict=True):
         np.testing.assert_array_equal(one, other)
         np.testing.assert_array_equal(one, picture[:, y0:y1, x0:x1])
+
+
+def test_errors_of_reading_are_no_errors_of_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nox_runtime.images import fits as fits_module
+    from nox_runtime.images.raw import RawPixels
+
+    path = tmp_path / "a.fits"
+    fits.writeto(path, np.ones((20, 30), "f4"))
+
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch, open_image(path) as source:
+        patch.setattr(RawPixels, "read", broken)
+        with pytest.raises(ImageError, match=r"a\.fits: cannot be read \(.*Input/output error"):
+            source.read(0, 5, 0, 5)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "b.fits.gz").write_bytes(gzip.compress(path.read_bytes()))
+    monkeypatch.setattr(fits_module.shutil, "copyfileobj", full)
+    with pytest.raises(ImageError, match=r"no room to unpack it in .*TMPDIR"):
+        open_image(tmp_path / "b.fits.gz")

@@ -280,6 +280,57 @@ def test_xisf_in_and_out(tmp_path: Path, stand_in: StarRemover, dtype: str, chan
     assert "stand-in" in made["NOXMODEL"][0]["value"]
 
 
+def test_xisf_keywords_and_properties_come_back_as_they_were(
+    tmp_path: Path, stand_in: StarRemover, capsys: pytest.CaptureFixture[str]
+) -> None:
+    xisf = pytest.importorskip("xisf")
+    properties = {
+        "Observation:Object:Name": {"id": "Observation:Object:Name", "type": "String", "value": ""},
+        "Instrument:Filter:Name": {"id": "Instrument:Filter:Name", "type": "String", "value": "5"},
+        "PCL:CFA": {"id": "PCL:CFA", "type": "Boolean", "value": "true"},
+        "Odd": {"id": "Odd", "type": "Float64", "value": 1.5},
+    }
+    keywords = {
+        "OBJECT": [{"value": "'M 31'", "comment": ""}], "FILTER": [{"value": "'5'", "comment": ""}],
+        "EXPTIME": [{"value": "300.", "comment": "s"}],
+    }  # fmt: skip
+    pixels = np.ascontiguousarray(np.moveaxis(starry(channels=3), 0, -1)).astype("f4")
+    path = tmp_path / "a.xisf"
+    about = {"FITSKeywords": keywords, "XISFProperties": properties}
+    xisf.XISF.write(str(path), pixels, image_metadata=about)
+    raw = path.read_bytes()  # a kind that the library prints about, and reads as False
+    path.write_bytes(raw.replace(b'type="Float64" value="1.5"', b'type="Gloat64" valux="1.5"'))
+    report = run_file(path, remover=stand_in)
+    assert capsys.readouterr().out == ""
+    assert any("property Odd is not kept" in note for note in report["notes"])
+    made = Path(report["outputs"]["starless"]).read_bytes()
+    header = made[16 : 16 + int.from_bytes(made[8:12], "little")].decode()
+    assert """value="'M 31'\"""" in header
+    assert """value="'5'\"""" in header
+    assert 'value="300."' in header
+    assert 'id="PCL:CFA" type="Boolean" value="true"' in header
+    assert ">None<" not in header
+
+
+@pytest.mark.parametrize(
+    ("said", "other"), [('byteOrder="big"', "byteOrder"), ('pixelStorage="Normal"', "pixelStorage")]
+)
+def test_xisf_that_the_library_would_read_wrongly_is_refused(
+    tmp_path: Path, said: str, other: str
+) -> None:
+    xisf = pytest.importorskip("xisf")
+    path = tmp_path / "a.xisf"
+    pixels = np.ascontiguousarray(np.moveaxis(starry(channels=3), 0, -1)).astype("f4")
+    xisf.XISF.write(str(path), pixels, creator_app="x" * 40)
+    raw = path.read_bytes()
+    assert raw.count(b"x" * 40) == 1
+    room = b"x" * (40 - len(said) - 1)
+    raw = raw.replace(b"x" * 40, room).replace(b"<Image ", f"<Image {said} ".encode(), 1)
+    path.write_bytes(raw)
+    with pytest.raises(ImageError, match=f"a.xisf: its {other} is"):
+        whole(path)
+
+
 def test_a_raw_mosaic_in_xisf_is_refused(tmp_path: Path) -> None:
     xisf = pytest.importorskip("xisf")
     keywords = {"BAYERPAT": [{"value": "'RGGB'", "comment": ""}]}
