@@ -10,7 +10,8 @@ import numpy as np
 #: first; training seeds its own with small numbers, so that no draw is shared.
 SEED = 20261204
 #: Counts up whenever a change alters the pictures; results of different versions
-#: must not be compared.
+#: must not be compared.  Invented backgrounds follow those of training: a change there alters
+#: the scenes that are made without a folder (named in CHANGELOG.md), and no others.
 VERSION = 1
 #: Counts up whenever a figure is measured in another way.
 MEASURES = 2
