@@ -148,6 +148,12 @@ PRESETS: dict[str, Preset] = {
                 _SECOND, network=_ALIVE, batch=8, rate=2e-4, steps=1015, average=0.999, reuse=4,
                 bank=BankPlan(objects=2.0), loss=replace(_ROUNDED, grain_power=1.0),
             ),
+            # 0.12.0: this, from 85 % of the last and 15 % of the one before; half of it, 30 % of
+            # its 435th step and 20 % of 0.6.0.
+            replace(
+                _SECOND, network=_ALIVE, batch=8, rate=2e-4, steps=706, average=0.999, reuse=4,
+                bank=BankPlan(objects=2.0), loss=replace(_ROUNDED, grain_power=1.0),
+            ),
         ),
     ),
     "original": Preset(
