@@ -104,6 +104,8 @@ class FitsSink(Sink):
             raw = header.tostring().encode("ascii", "replace")
         self.checksums = "CHECKSUM" in header or "DATASUM" in header
         changes = _changes(header, self.encoding, like)
+        if difference:  # extremes of other pixels, by which programs would scale these
+            changes |= {key: None for key in ("DATAMIN", "DATAMAX") if key in header}
         changes |= {key: card(key, value, comment) for key, (value, comment) in cards.items()}
         text = edited(raw, changes, [card("HISTORY", line[:72]) for line in history])
         size = int(np.prod(source.shape)) * self.encoding.raw_dtype.itemsize
@@ -214,8 +216,6 @@ def _changes(
         changes["BLANK"] = None
     if like and like.compressed:
         changes |= dict.fromkeys(("ZQUANTIZ", "ZDITHER0", "ZBLANK"))
-    # Extremes of the old pixels; programs that scale by them would show the new ones wrongly.
-    changes |= {key: None for key in ("DATAMIN", "DATAMAX") if key in header}
     if "CHECKSUM" in header or "DATASUM" in header:
         changes["CHECKSUM"] = card("CHECKSUM", "0" * 16, "HDU checksum")
         changes["DATASUM"] = card("DATASUM", "0" * 10, "data unit checksum")

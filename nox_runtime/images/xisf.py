@@ -89,20 +89,17 @@ class XisfSource(Source):
         return np.ascontiguousarray(self.pixels[:, y0:y1, x0:x1]).astype(self.dtype, copy=False)
 
 
-_SPACE = {"xisf": "http://www.pixinsight.com/xisf"}
-
-
 def _properties(header: Any) -> list[str]:
     """Names of the properties of the first image and of the file."""
-    places = (header.find("xisf:Image", _SPACE), header.find("xisf:Metadata", _SPACE))
-    found = [p.findall("xisf:Property", _SPACE) for p in places if p is not None]
+    places = (header.find("{*}Image"), header.find("{*}Metadata"))
+    found = [p.findall("{*}Property") for p in places if p is not None]
     return [str(one.get("id")) for several in found for one in several]
 
 
 def _keywords(header: Any) -> dict[str, list[dict[str, str]]]:
     """The first image's FITS keywords as they stand in the file, with the quotes of texts."""
     found: dict[str, list[dict[str, str]]] = {}
-    for keyword in header.find("xisf:Image", _SPACE).findall("xisf:FITSKeyword", _SPACE):
+    for keyword in header.find("{*}Image").findall("{*}FITSKeyword"):
         entry = {name: keyword.get(name, "") for name in ("value", "comment")}
         found.setdefault(keyword.get("name", ""), []).append(entry)
     return found

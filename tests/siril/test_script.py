@@ -769,6 +769,6 @@ def test_a_selection_that_a_frame_does_not_hold_names_the_frame(
     session.siril.selection = (0, 0, 5000, 20)
     said = session.command("-sequence=l_", "-selection")
     assert said is not None
-    assert said.startswith("nox: error: frame 1 of 3, l_00001.fit: region")
+    assert said.startswith("nox: error: frame 1 of 3, l_00001.fit: the region")
     assert said.endswith("; 0 files were written before it")
     assert frames.files() == []
