@@ -160,17 +160,21 @@ class Cataloguer:
         for name in ("x", "y", "fwhm"):
             table[name].unit = units.pix
         if wcs is not None and wcs.has_celestial:
-            ra, dec = _on_sky(wcs.celestial, values[:, 0], values[:, 1])
-            table.add_column(ra * units.deg, index=2, name="ra")
-            table.add_column(dec * units.deg, index=3, name="dec")
+            sky = _on_sky(wcs.celestial, values[:, 0], values[:, 1])
+            for i, name in enumerate(("ra", "dec")):
+                if sky is not None:
+                    table.add_column(sky[i] * units.deg, index=2 + i, name=name)
         return table
 
 
-def _on_sky(wcs: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _on_sky(wcs: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Right ascension and declination in degrees, ICRS where the header's frame is known.
 
-    Of frames that astropy does not know (RADESYS 'J2000') the header's own coordinates.
+    Of frames that astropy does not know (RADESYS 'J2000') the header's own ra and dec; None
+    where these are neither that nor galactic: astropy takes ecliptic ones for equatorial.
     """
+    if wcs.wcs.lngtyp not in ("RA", "GLON"):
+        return None
     try:
         sky = wcs.pixel_to_world(x, y).icrs
     except Exception:  # astropy refuses in several ways, or gives bare numbers

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+
+from nox_train import processing
 
 #: The objects' own seeing in units of the width of the scene's stars: the same air, or drawn
 #: as if it were worse.  Sharper ones would teach that what is narrower than a star stays.
@@ -87,6 +88,4 @@ def _enlarged_part(
     side = min(picture.shape[-1], int(np.ceil(size / factor)) + 2)
     y, x = rng.integers(0, picture.shape[-1] - side + 1, 2)
     part = picture[:, y : y + side, x : x + side].astype(np.float32)
-    by = max(factor, size / side)
-    made = [ndimage.zoom(p, by, order=3, mode="reflect", grid_mode=True) for p in part]
-    return np.clip(np.stack(made), 0, 1)
+    return np.clip(processing.enlarged(part, max(factor, size / side)), 0, 1)

@@ -384,11 +384,10 @@ def enlarged(scene: Scene, factor: int = 2, grain: np.ndarray | float = 0.0) -> 
     `grain`, of a shape that fits (3, size, size), is added to input and target: smooth
     ground must not be what tells wide stars.
     """
-    from scipy import ndimage
 
     def made(picture: Picture) -> Picture:
-        wide = [ndimage.zoom(p, factor, order=3, mode="reflect", grid_mode=True) for p in picture]
-        return np.clip(np.stack(wide) + grain, 0, 1).astype(np.float32)
+        wide = processing.enlarged(picture, factor)
+        return np.clip(wide + grain, 0, 1).astype(np.float32)
 
     facts = {**scene.parameters, "resized": float(factor)}
     return Scene(made(scene.input), made(scene.target), facts)

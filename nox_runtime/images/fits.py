@@ -65,6 +65,22 @@ def _axes(header: fits.Header, stack: bool) -> tuple[int, int, int] | None:
     return None
 
 
+def wcs_of(header: fits.Header) -> Any:
+    """A header's WCS if it has a sky, else None."""
+    from astropy.wcs import WCS
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy mends dates and units aloud
+        for axes in (2, None):  # a cube's SIP needs the 2; a sky on other axes the rest
+            try:
+                made = WCS(header, naxis=axes)
+            except Exception:  # a damaged WCS is none
+                continue
+            if made.has_celestial:
+                return made
+    return None
+
+
 class FitsSource(Source):
     """A picture among a FITS file's HDUs.
 
@@ -214,18 +230,7 @@ class FitsSource(Source):
 
     def wcs(self) -> Any:
         """See `Source.wcs`."""
-        from astropy.wcs import WCS
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # astropy mends dates and units aloud
-            for axes in (2, None):  # a cube's SIP needs the 2; a sky on other axes the rest
-                try:
-                    made = WCS(self.header, naxis=axes)
-                except Exception:  # a damaged WCS is none
-                    continue
-                if made.has_celestial:
-                    return made
-        return None
+        return wcs_of(self.header)
 
     def close(self) -> None:
         """Let go of the file; delete an unpacked copy."""

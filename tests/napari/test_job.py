@@ -314,14 +314,26 @@ def test_a_full_memory_is_no_reason_to_leave_the_device_for_good(
         assert any("memory was full" in note for note in made.notes)
 
 
-def test_what_was_told_of_a_model_is_not_told_again(make_sky: Callable[..., Any]) -> None:
-    model = StandIn()
+def test_what_was_told_of_a_model_is_not_told_again(
+    make_sky: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nox_napari import job
+
+    class Filling(StandIn):
+        more: tuple[str, ...] = ()
+
+        def __call__(self, pictures: np.ndarray, interruption: object = None) -> np.ndarray:
+            self.notes += [note for note in self.more if note not in self.notes]
+            return super().__call__(pictures)
+
+    model = Filling()
     model.notes = ["half precision (x-fp16.onnx)"]
-    viewer, some = ViewerModel(), engine(model)
+    monkeypatch.setattr(job, "load_model", lambda *_, **__: model)
+    viewer, some = ViewerModel(), Engine()
     request = Session(viewer).request(viewer.add_image(make_sky("u2"), rgb=True), Settings())
     assert finished(request, some).notes == ("half precision (x-fp16.onnx)",)
     assert finished(request, some).notes == ()
-    model.notes.append("the cuda device's memory was full: pieces of 512 px")
+    model.more = ("the cuda device's memory was full: pieces of 512 px",)
     assert finished(request, some).notes == ("the cuda device's memory was full: pieces of 512 px",)
 
 

@@ -195,6 +195,17 @@ def test_a_catalogue_of_a_frame_that_nobody_knows(tmp_path: Path) -> None:
     assert not changed[np.rint(table["y"]).astype(int), np.rint(table["x"]).astype(int)].any()
 
 
+def test_a_catalogue_calls_nothing_ra_that_is_none(tmp_path: Path) -> None:
+    header = sky_header()
+    header["CTYPE1"], header["CTYPE2"] = "ELON-TAN", "ELAT-TAN"
+    path = tmp_path / "a.fits"
+    fits.writeto(path, (starry()[0] * 60000).astype("u2"), header)
+    assert main(path, "-q", "--catalog", tmp_path / "a.ecsv") == 0
+    table = Table.read(tmp_path / "a.ecsv")
+    assert len(table) > 5
+    assert "ra" not in table.colnames
+
+
 def test_some_results_there_is_told_without_an_option_that_cannot_be_given(
     picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
 
 from nox_napari.display import shown_like_stretched
 from nox_runtime.errors import ImageError, reason
 from nox_runtime.images import split_ending
 from nox_runtime.images.encoding import Encoding
-from nox_runtime.images.fits import ENDINGS
+from nox_runtime.images.fits import ENDINGS, wcs_of
 from nox_runtime.samples import sample
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -93,24 +92,27 @@ def _stacked(files: list[list[LayerData]]) -> list[LayerData]:
 
     It has the first file's header, but is no file's picture: saving it copies none.
     """
-    first, settings, kind = files[0][0]
-    plain = isinstance(first, np.ndarray)
-    if len(files) == 1 or any(len(layers) != 1 for layers in files):
-        return [layer for layers in files for layer in layers]
     pictures = [layers[0][0] for layers in files]
-    levels = [[p] if isinstance(p, np.ndarray) else p for p in pictures]
-    alike = {tuple((level.shape, level.dtype) for level in of_one) for of_one in levels}
-    if len(alike) != 1 or any(isinstance(p, np.ndarray) != plain for p in pictures):
+    if any(len(layers) != 1 for layers in files) or len(set(map(_form, pictures))) != 1:
         return [layer for layers in files for layer in layers]
-    if plain:
+    first, settings, kind = files[0][0]
+    if len(files) == 1:
+        return files[0]
+    if isinstance(first, np.ndarray):
         data: Any = np.stack(pictures)
     else:
         import dask.array as da
 
-        data = [da.stack(same) for same in zip(*levels, strict=True)]
+        data = [da.stack(same) for same in zip(*pictures, strict=True)]
     known = {k: v for k, v in settings["metadata"].items() if k != "fits"}
     name = f"{settings['name']} and {len(files) - 1} more"
     return [(data, {**settings, "name": name, "metadata": known}, kind)]
+
+
+def _form(picture: Any) -> tuple[Any, ...]:
+    """What two layers' data must have in common to be stacked: kind, shapes and types."""
+    levels = picture if isinstance(picture, list) else [picture]
+    return (type(picture), *((level.shape, level.dtype) for level in levels))
 
 
 def sample_nebula() -> list[LayerData]:
@@ -221,6 +223,7 @@ def _compressed(hdu: Any) -> _Image:
 
 def _layer(path: Path, index: int, hdu: Any, image: _Image, *, alone: bool) -> LayerData:
     header = hdu.header.copy()
+    wcs = wcs_of(header)
     rgb = image.ndim == 3 and image.shape[0] == 3
     rgb = rgb and str(header.get("CTYPE3", "")).upper()[:4] not in _SPECTRAL
     data: Any = image[...] if image.nbytes <= LAZY_BYTES else _lazy(image, rgb)
@@ -234,7 +237,7 @@ def _layer(path: Path, index: int, hdu: Any, image: _Image, *, alone: bool) -> L
         "rgb": rgb,
         "metadata": {
             "header": header,
-            "wcs": _wcs(header),
+            "wcs": wcs.celestial if wcs is not None else None,
             "bunit": header.get("BUNIT"),
             "fits": {"path": str(path), "hdu": index, "bottom_up": _bottom_up(header)},
         },
@@ -278,14 +281,3 @@ def _meta(image: _Image) -> np.ndarray:
 def _bottom_up(header: fits.Header) -> bool:
     """Whether the first row belongs at the bottom: as FITS has it, unless ROWORDER says no."""
     return str(header.get("ROWORDER", "")).upper().strip() != "TOP-DOWN"
-
-
-def _wcs(header: fits.Header) -> WCS | None:
-    for axes in (2, None):  # a cube's SIP needs the 2; a sky on other axes the rest
-        try:
-            found = WCS(header, naxis=axes)
-        except Exception:  # a WCS that astropy does not understand is no reason to hide a picture
-            continue
-        if found.has_celestial:
-            return found.celestial
-    return None

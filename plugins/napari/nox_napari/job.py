@@ -129,7 +129,6 @@ class Engine:
     models: dict[tuple[str | None, str, int], Model] = field(default_factory=dict)
     pace: dict[str, float] = field(default_factory=dict)
     stretches: dict[tuple[Any, ...], Stretch] = field(default_factory=dict)
-    told: dict[int, tuple[str, ...]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def remover(self, settings: Settings) -> StarRemover:
@@ -146,18 +145,9 @@ class Engine:
             self.models[key] = load_model(settings.model, device=settings.device)
         return StarRemover(self.models[key], tile=settings.tile, large_stars=settings.large_stars)
 
-    def heard(self, model: Model) -> tuple[str, ...]:
-        """Notes of a model that an earlier run has told; the others are told by this one."""
-        return self.told.get(id(model), ())
-
-    def forget_fallen(self, model: Model, device: str) -> None:
-        """Remember what was told; try the device again next time if its memory was full now."""
-        if model.device != device:
-            self.models = {k: m for k, m in self.models.items() if m is not model}
-        kept = {id(m) for m in self.models.values()}
-        self.told = {k: notes for k, notes in self.told.items() if k in kept}
-        if id(model) in kept:
-            self.told[id(model)] = tuple(model.notes)
+    def forget(self, model: Model) -> None:
+        """Load it anew next time."""
+        self.models = {k: m for k, m in self.models.items() if m is not model}
 
     def stretch(
         self, picture: Picture, plane: tuple[int, ...], kind: str, *, anew: bool = False
@@ -215,14 +205,18 @@ def run(
         yield Progress(0, 0, text="Waiting for the cancelled run to let go ...")
     try:
         yield Progress(0, 0, text="Loading the model ...")
+        known = list(engine.models.values())
         remover = engine.remover(request.settings)
-        heard, device = engine.heard(remover.model), remover.model.device
+        model, device = remover.model, remover.model.device
+        # The run that loaded a model tells its notes; later ones tell what is new.
+        heard = tuple(model.notes) if any(m is model for m in known) else ()
         job = _full if request.window is None else _preview
         try:
             for item in job(request, engine, remover, cancelled):
                 yield replace(item, heard=heard) if isinstance(item, Outcome) else item
         finally:
-            engine.forget_fallen(remover.model, device)
+            if model.device != device:  # its memory was full: it may not be next time
+                engine.forget(model)
     except DeviceError:
         engine.models.clear()  # a lost device does not come back in its old session
         raise
