@@ -56,36 +56,41 @@ def activity(checkpoint: Checkpoint, pictures: np.ndarray) -> dict[str, np.ndarr
     Returns
     -------
     dict of str to ndarray, shape (channels,)
-        By the names of `GeneratorPlan.blocks`: root mean square of the channel after its ReLU,
-        over all pixels, times the length of its column in the convolution that follows.
+        By the names of `GeneratorPlan.blocks`: the channel's largest value after its ReLU,
+        over all pixels, times the length of its column in the convolution that follows.  The
+        largest, since a channel may be there for what is rare, giant stars for instance.
     """
     plan, model = checkpoint.plan, checkpoint.build()
     hidden = [model.get_layer(f"{name}_expand").output for name in plan.blocks]
     probe = keras.Model(model.input, hidden)
-    squares = [np.zeros(plan.inner[name]) for name in plan.blocks]
+    largest = [np.zeros(plan.inner[name]) for name in plan.blocks]
     for picture in pictures:
-        for total, made in zip(squares, probe(picture[None], training=False), strict=True):
-            values = keras.ops.convert_to_numpy(made).astype(np.float64)
-            total += np.square(values).mean(axis=(0, 1, 2)) / len(pictures)
+        for most, made in zip(largest, probe(picture[None], training=False), strict=True):
+            values = keras.ops.convert_to_numpy(made).max(axis=(0, 1, 2))
+            np.maximum(most, values, out=most)
     lengths = (
         np.linalg.norm(model.get_layer(f"{name}_project").get_weights()[0][0, 0], axis=1)
         for name in plan.blocks
     )
     return {
-        name: np.sqrt(total) * length
-        for name, total, length in zip(plan.blocks, squares, lengths, strict=True)
+        name: most * length
+        for name, most, length in zip(plan.blocks, largest, lengths, strict=True)
     }
 
 
-def alive(strengths: np.ndarray) -> int:
-    """How many of a block's channels are not dead."""
-    return int((strengths > DEAD * strengths.max(initial=0.0)).sum())
+def alive(strengths: np.ndarray, below: float = DEAD) -> int:
+    """How many of a block's channels add more than a share of what the strongest adds."""
+    return int((strengths > below * strengths.max(initial=0.0)).sum())
 
 
-def without_dead(strengths: dict[str, np.ndarray]) -> tuple[int, ...]:
-    """Channels of each block that leave out the dead ones, rounded up to sixteens."""
+def without_dead(strengths: dict[str, np.ndarray], below: float = DEAD) -> tuple[int, ...]:
+    """Channels of each block that leave out the dead ones, rounded up to sixteens.
+
+    With `below` also those that add at most this share of what their block's strongest adds.
+    """
     return tuple(
-        min(len(s), max(1, -(-alive(s) // _TOGETHER)) * _TOGETHER) for s in strengths.values()
+        min(len(s), max(1, -(-alive(s, below) // _TOGETHER)) * _TOGETHER)
+        for s in strengths.values()
     )
 
 

@@ -76,6 +76,11 @@ def _channels_parser(commands: argparse._SubParsersAction) -> None:
         help="channels of each block, in the order of the table (default: those that work, in "
         "sixteens)",
     )  # fmt: skip
+    channels.add_argument(
+        "--below", type=float, default=1e-6, metavar="SHARE",
+        help="channels that nowhere add more than this share of what their block's strongest adds "
+        "are not at work (default: 1e-6, the dead ones; 0.002 changes pictures by little)",
+    )  # fmt: skip
     _bank_arguments(channels, fields=12)
     channels.add_argument("--overwrite", action="store_true", help="replace an output")
     channels.set_defaults(run=_channels)
@@ -172,6 +177,8 @@ def _channels(args: argparse.Namespace) -> int:
     from nox_train.checkpoint import Checkpoint
     from nox_train.validation import ValidationSet
 
+    if not 0 <= args.below < 1:
+        raise ValueError(f"--below is {args.below:g}; it must be 0 to below 1")
     checkpoint = Checkpoint.read(args.network)
     channels.check(checkpoint.plan, args.hidden, args.network)
     refuse_existing(args.output, args.overwrite)
@@ -179,9 +186,9 @@ def _channels(args: argparse.Namespace) -> int:
     strengths = channels.activity(checkpoint, scenes.inputs)
     print(f"{'block':10} {'channels':>8} {'at work':>8}")
     for name, found in strengths.items():
-        print(f"{name:10} {len(found):8d} {channels.alive(found):8d}")
+        print(f"{name:10} {len(found):8d} {channels.alive(found, args.below):8d}")
     if args.output:
-        hidden = args.hidden or channels.without_dead(strengths)
+        hidden = args.hidden or channels.without_dead(strengths, args.below)
         channels.resized(checkpoint, hidden, strengths, args.seed).save(args.output)
         print(args.output)
     return 0

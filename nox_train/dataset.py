@@ -30,7 +30,8 @@ from nox_train.files import read_json, write_text
 from nox_train.grounds import Grounds
 from nox_train.plans import BankPlan
 from nox_train.recipes import random_recipe
-from nox_train.scenes import Scene, compose, enlarged, shrunk
+from nox_train.scenes import Scene, compose
+from nox_train.showing import enlarged, lifted, shrunk
 from nox_train.stars import Field
 
 #: Factor of the light stored as float16: keeps wings 1e-10 of the peak.
@@ -55,6 +56,9 @@ GIANT, _GIANT_FACTOR = 0.4, 100.0
 PAIRED, _APART, _COMPANION = 0.3, (2.0, 30.0), (0.1, 1.0)
 #: Share of these scenes, ten times that of the others, with dust that the star lights.
 LIT = 0.3
+#: Share of the finished scenes with a dark sky that are shown as the runtime shows dark pictures;
+#: the rest are dark parts of pictures that are brighter elsewhere.
+LIFTED = 0.75
 
 
 def _make_field(job: tuple[BankPlan, int]) -> tuple[np.ndarray, float, dict]:
@@ -205,8 +209,10 @@ class Bank(Scenes):
         made = compose(ground, stars, rng, size=side, recipe=recipe, lit=lit)
         made.parameters.update(field=i, bright=bright, giant=giant, **about)
         if side > size:
-            return shrunk(made)
-        return enlarged(made, factor, _grain(rng, made, size)) if factor > 1 else made
+            made = shrunk(made)
+        elif factor > 1:
+            made = enlarged(made, factor, _grain(rng, made, size))
+        return lifted(made) if not recipe.linear and rng.random() < LIFTED else made
 
     def stars(self, rng: np.random.Generator, i: int, size: int) -> Field:
         """A random part of field `i`, `size` pixels a side or the whole where smaller."""

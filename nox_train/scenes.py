@@ -366,28 +366,3 @@ def compose(
     if field.mono:
         input_, target = (np.repeat(p, 3, axis=0) for p in (input_, target))
     return Scene(input_, target, facts)
-
-
-def shrunk(scene: Scene) -> Scene:
-    """A scene at half its size, each pixel the mean of four, as for the web."""
-
-    def half(picture: Picture) -> Picture:
-        c, h, w = picture.shape
-        return picture.reshape(c, h // 2, 2, w // 2, 2).mean(axis=(2, 4))
-
-    return Scene(half(scene.input), half(scene.target), {**scene.parameters, "resized": 0.5})
-
-
-def enlarged(scene: Scene, factor: int = 2, grain: np.ndarray | float = 0.0) -> Scene:
-    """A scene at `factor` times its size by cubic splines, as drizzle and enlargements do.
-
-    `grain`, of a shape that fits (3, size, size), is added to input and target: smooth
-    ground must not be what tells wide stars.
-    """
-
-    def made(picture: Picture) -> Picture:
-        wide = processing.enlarged(picture, factor)
-        return np.clip(wide + grain, 0, 1).astype(np.float32)
-
-    facts = {**scene.parameters, "resized": float(factor)}
-    return Scene(made(scene.input), made(scene.target), facts)

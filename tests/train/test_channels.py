@@ -91,6 +91,22 @@ def test_what_works_is_kept_in_sixteens() -> None:
     assert channels.without_dead(strengths) == (32, 16, 8)
 
 
+def test_weak_channels_can_be_left_out_as_well() -> None:
+    weak = np.r_[np.ones(20), np.full(30, 1e-3), np.zeros(14)]
+    assert (channels.alive(weak), channels.alive(weak, 0.002)) == (50, 20)
+    assert channels.without_dead({"down0": weak}) == (64,)
+    assert channels.without_dead({"down0": weak}, 0.002) == (32,)
+
+
+def test_a_channel_for_something_rare_is_strong(dying: Checkpoint) -> None:
+    dark, spot = np.zeros((2, 1, 64, 64, 3), np.float32)
+    spot[0, 30:34, 30:34] = 1
+    pictures = np.concatenate([dark] * 5 + [spot])
+    alone, among = (channels.activity(dying, p) for p in (spot, pictures))
+    for name in alone:
+        assert np.all(among[name] >= alone[name])
+
+
 def test_the_command_shows_and_writes(
     dying: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +129,8 @@ def test_numbers_that_do_not_fit_are_named(
     told = capsys.readouterr().err
     assert "dying.npz: hidden is (16, 24); it must be 5 numbers above 0" in told
     assert "down0 down1 bottom0 up1 up0" in told
+    assert main(["channels", str(file), "--below", "1"]) == 1
+    assert "--below is 1; it must be 0 to below 1" in capsys.readouterr().err
     original = replace(NETWORK, architecture="original", unshuffle=1, bottom_blocks=0)
     with pytest.raises(ValueError, match=r"x\.npz: a network of the architecture 'original'"):
         channels.check(original, None, Path("x.npz"))

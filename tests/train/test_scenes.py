@@ -22,7 +22,7 @@ from nox_train.recipes import (
     random_development,
     random_recipe,
 )
-from nox_train.scenes import compose, enlarged, render, shrunk
+from nox_train.scenes import compose, render
 
 
 @pytest.fixture(scope="module")
@@ -273,28 +273,6 @@ def test_developments_are_drawn_from_all_kinds() -> None:
     assert {d.kind for d in drawn} == {"none", "mtf", "asinh", "ghs"}
     unlinked = [d for d in drawn if d.kind == "mtf" and len(set(d.values)) > 1]
     assert 30 < len(unlinked) < 100
-
-
-def test_resized_scenes_keep_input_and_target_alike(field: stars.Field) -> None:
-    rng = np.random.default_rng(3)
-    scene = compose(backgrounds.procedural(128, rng), field, rng, size=64)
-    for made, side in ((shrunk(scene), 32), (enlarged(scene), 128), (enlarged(scene, 4), 256)):
-        assert made.input.shape == made.target.shape == (3, side, side)
-        assert made.input.mean() == pytest.approx(scene.input.mean(), abs=0.01)
-        assert made.parameters["resized"] == side / 64
-
-
-def test_an_enlarged_scene_gets_the_same_fresh_grain_with_stars_and_without(
-    field: stars.Field,
-) -> None:
-    rng = np.random.default_rng(3)
-    scene = compose(backgrounds.procedural(128, rng), field, rng, size=64)
-    grain = 0.001 * rng.standard_normal((1, 128, 128)).astype(np.float32)
-    plain, made = enlarged(scene), enlarged(scene, 2, grain)
-    inner = (plain.input > 0.01) & (plain.input < 0.99)
-    for with_grain, without in ((made.input, plain.input), (made.target, plain.target)):
-        added = np.where(inner, with_grain - without - grain, 0)
-        assert abs(added).max() < 1e-6
 
 
 def test_a_scene_smaller_than_its_background_is_cut_at_random(field: stars.Field) -> None:
