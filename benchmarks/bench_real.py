@@ -8,7 +8,8 @@ its peak stands 10 standard deviations of the input's background above it, at le
 those of rounding to its steps; both searches use the threshold measured on the
 input and a width of 3 px.  DAOStarFinder passes over saturated stars: of the ten
 brightest of each picture those are counted, too, that keep a fifth of their core's light;
-nuclei of galaxies, which must stay, may be among them.
+nuclei of galaxies, which must stay, may be among them.  With --left FOLDER all that stays is
+drawn, a sheet a picture: the count knows nothing of what it counts.
 """
 
 from __future__ import annotations
@@ -20,14 +21,28 @@ from pathlib import Path
 
 import numpy as np
 from _environment import describe
+from PIL import Image, ImageDraw
 
 from nox_runtime import StarRemover, batch
 from nox_runtime.errors import NoxError
 from nox_runtime.images import open_image
-from nox_train.benchmark.classical import flattened
-from nox_train.benchmark.real import SIGMAS, background_noise, halos, sources, stars_left
+from nox_train.benchmark.classical import detect, flattened
+from nox_train.benchmark.crops import window
+from nox_train.benchmark.real import (
+    FWHM,
+    SIGMAS,
+    background_noise,
+    halos,
+    is_linear,
+    sources,
+    stars_left,
+)
+from nox_train.benchmark.removers import read_unit
+from nox_train.benchmark.scene import automatic
 
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "astro"
+#: Of the sheets: pixels a side of a crop, its enlargement, and crops a row.
+CROP, ENLARGED, ACROSS = 48, 3, 12
 
 
 def opened(path: Path | str) -> np.ndarray:
@@ -43,8 +58,43 @@ def luminance(picture: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(grey), grey, np.nanmedian(grey[np.isfinite(grey)]))
 
 
-def measure(path: Path, remover: StarRemover, out: Path) -> tuple[int, int, int, int]:
-    """Sources before and after, in standard deviations of the input; bright stars, those left."""
+def sheet(path: Path, starless: Path, found: np.ndarray) -> Image.Image:
+    """Each place with its number, input above output, as a linear picture's automatic stretch
+    or a stretched picture shows it.
+
+    `found` has a row of x and y for each place.
+    """
+    seen, eight_bit = read_unit(path)
+    before, after = (opened(p).astype(float) for p in (path, starless))
+    # By what was taken away: of floats, each file would be brought to its own range.
+    unit = (seen.max() - seen.min()) / (np.nanmax(before) - np.nanmin(before))
+    shown = (seen - np.nan_to_num(before - after) * unit).astype(np.float32)
+    if not eight_bit and is_linear(seen):
+        curve = automatic(seen)
+        seen, shown = curve.forward(seen), curve.forward(shown)
+    side = CROP * ENLARGED
+    rows = -(-len(found) // ACROSS)
+    made = Image.new("RGB", (side * min(ACROSS, len(found)), 2 * side * rows))
+    draw = ImageDraw.Draw(made)
+    for i, (x, y) in enumerate(found):
+        place = window(x, y, seen.shape, CROP)
+        both = np.concatenate([p[:, *place] for p in (seen, shown)], axis=1).clip(0, 1)
+        rgb = np.repeat(both, 3, axis=0) if len(both) == 1 else both[:3]
+        crop = Image.fromarray(np.rint(255 * np.moveaxis(rgb, 0, -1)).astype(np.uint8))
+        corner = side * (i % ACROSS), 2 * side * (i // ACROSS)
+        size = crop.width * ENLARGED, crop.height * ENLARGED
+        made.paste(crop.resize(size, Image.Resampling.NEAREST), corner)
+        draw.text((corner[0] + 3, corner[1] + 2), f"{i + 1}: {x:.0f},{y:.0f}", "yellow")
+    return made
+
+
+def measure(
+    path: Path, remover: StarRemover, out: Path, left: Path | None = None
+) -> tuple[int, int, int, int]:
+    """Sources before and after, in standard deviations of the input; bright stars, those left.
+
+    With `left` a sheet of the sources after goes into that folder.
+    """
     report = batch.run_file(path, out, remover=remover, overwrite=True)
     picture = opened(path)
     seen, shown = luminance(picture), luminance(opened(report["outputs"]["starless"]))
@@ -52,6 +102,11 @@ def measure(path: Path, remover: StarRemover, out: Path) -> tuple[int, int, int,
     noise = background_noise(before, picture)
     bright = halos(seen, shown, noise)
     threshold = SIGMAS * noise
+    found = detect(after, threshold, FWHM) if left else None
+    if left and found is not None:
+        places = np.stack([found["x"], found["y"]], axis=1)
+        made = sheet(path, Path(report["outputs"]["starless"]), places)
+        made.save(left / f"{path.name.split('.')[0]}.png")
     return sources(before, threshold), sources(after, threshold), len(bright), stars_left(bright)
 
 
@@ -61,7 +116,10 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", type=Path, default=[DEFAULT])
     parser.add_argument("--model")
     parser.add_argument("--out", type=Path, help="keep the starless pictures here")
+    parser.add_argument("--left", type=Path, help="draw what stays, a sheet a picture, here")
     args = parser.parse_args()
+    if args.left:
+        args.left.mkdir(parents=True, exist_ok=True)
     files = [f for p in args.paths for f in (sorted(p.iterdir()) if p.is_dir() else [p])]
     remover = StarRemover(args.model)
     facts = remover.model.facts
@@ -74,7 +132,7 @@ def main() -> int:
         out.mkdir(parents=True, exist_ok=True)
         for path in files:
             try:
-                before, after, bright, left = measure(path, remover, out)
+                before, after, bright, left = measure(path, remover, out, args.left)
             except NoxError as error:
                 print(f"{path.name:44} {error}", file=sys.stderr)
                 continue
