@@ -50,8 +50,10 @@ def _opened(path: Path) -> tuple[np.ndarray, Stretch, Source]:
         def rows(y0: int, y1: int) -> np.ndarray:
             return source.read(y0, y1, 0, width)
 
-        stats = gathered(rows, source.shape, source.dtype)
-        return source.read(0, height, 0, width), choose("auto", stats), source
+        values = source.read(0, height, 0, width)
+        if not np.isfinite(values).any(axis=(1, 2)).all():
+            raise ValueError(f"{path}: a channel of it holds no value but NaN; leave it out")
+        return values, choose("auto", gathered(rows, source.shape, source.dtype)), source
 
 
 def _shown(values: np.ndarray, stretch: Stretch) -> np.ndarray:

@@ -200,6 +200,15 @@ def test_frames_become_backgrounds_at_their_own_scale(
     assert np.abs(scene.input - scene.target).max() > 0.1
 
 
+@pytest.mark.parametrize("channels", [[0, 1, 2], [1]])
+def test_a_picture_without_a_value_is_refused(tmp_path: Path, channels: list[int]) -> None:
+    empty = np.random.default_rng(1).random((3, 80, 80)).astype(np.float32)
+    empty[channels] = np.nan
+    fits.PrimaryHDU(empty).writeto(tmp_path / "empty.fits")
+    with pytest.raises(ValueError, match=r"empty\.fits: a channel of it holds no value but NaN"):
+        own._opened(tmp_path / "empty.fits")
+
+
 def test_frames_with_stars_are_refused(tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     rng = np.random.default_rng(5)
