@@ -10,7 +10,9 @@
 - starrem2k13, if --peer names its model: 512 px tiles, channel by channel;
 - the machine's convolution peak: the best of some 3x3 convolutions alone.
 
-Behind each line of nox stands how many times as long the others take.
+Behind each line of nox stands how many times as long the others take.  On a machine with
+neighbours both drift by tens of percent: --rounds N times the original before and after each
+of N runs of nox instead, at the first size and tile, and prints the medians.
 """
 
 from __future__ import annotations
@@ -140,13 +142,37 @@ def show(report: dict[str, Any], megapixels: float, others: dict[str, float]) ->
     )
 
 
+def original_once(repeats: int = 5) -> float:
+    """Seconds a megapixel of the original's architecture in one pass without overlap."""
+    patch = np.random.default_rng(0).random((1, 3, PATCH, PATCH), np.float32)
+    session = onnxruntime.InferenceSession(build().SerializeToString())
+    return timed(session, patch, repeats) / (PATCH**2 / 1e6)
+
+
+def alternately(path: Path, model: str | None, tile: int, megapixels: float, rounds: int) -> None:
+    """A line a round of nox between two timings of the original, and the medians of all."""
+    found = []
+    before = original_once()
+    for _ in range(rounds):
+        wall = run_nox(path, path.parent, model, tile)["wall"] / megapixels
+        after = original_once()
+        once, before = (before + after) / 2, after
+        found.append((wall, once, once / wall))
+        told = f"nox {wall:.3f}, original in one pass {once:.2f} s a megapixel"
+        print(f"  {told}: {once / wall:.2f} x", flush=True)
+    wall, once, ratio = (statistics.median(column) for column in zip(*found, strict=True))
+    whole = (PATCH / STRIDE) ** 2
+    print(
+        f"  medians: nox {wall:.3f}, original {once:.2f} s a megapixel: "
+        f"{ratio:.2f} x its one pass, {ratio * whole:.1f} x its defaults"
+    )
+
+
 def network_costs(peer: Path | None, model: str | None) -> dict[str, float]:
     """Seconds a megapixel of other networks, and of nox's own work at the machine's peak."""
     from nox_runtime.model import find_model
 
-    patch = np.random.default_rng(0).random((1, 3, PATCH, PATCH), np.float32)
-    once = timed(onnxruntime.InferenceSession(build().SerializeToString()), patch)
-    once /= PATCH**2 / 1e6
+    once = original_once()
     made = {"original at its defaults": once * (PATCH / STRIDE) ** 2, "original in one pass": once}
     if peer:
         channel = np.random.default_rng(0).random((1, PATCH, PATCH), np.float32)
@@ -167,9 +193,17 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["1500x1000", "6000x4000"], metavar="WxH")
     parser.add_argument("--tiles", nargs="+", type=int, default=[512, 1024, 1536])
     parser.add_argument("--model")
+    parser.add_argument("--rounds", type=int, metavar="N", help="nox and the original in turn")
     parser.add_argument("--peer", type=Path, help="starrem2k13's model, to be timed too")
     args = parser.parse_args()
     print(describe())
+    if args.rounds:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "in.fits"
+            width, height = map(int, args.sizes[0].split("x"))
+            picture(path, height, width)
+            alternately(path, args.model, args.tiles[0], width * height / 1e6, args.rounds)
+        return
     others = network_costs(args.peer, args.model)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "in.fits"
