@@ -27,7 +27,7 @@ from nox_runtime import StarRemover, batch
 from nox_runtime.errors import NoxError
 from nox_runtime.images import open_image
 from nox_train.benchmark.classical import detect, flattened
-from nox_train.benchmark.crops import window
+from nox_train.benchmark.crops import as_image, window
 from nox_train.benchmark.real import (
     FWHM,
     SIGMAS,
@@ -58,17 +58,15 @@ def luminance(picture: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(grey), grey, np.nanmedian(grey[np.isfinite(grey)]))
 
 
-def sheet(path: Path, starless: Path, found: np.ndarray) -> Image.Image:
+def sheet(path: Path, taken: np.ndarray, found: np.ndarray) -> Image.Image:
     """Each place with its number, input above output, as a linear picture's automatic stretch
     or a stretched picture shows it.
 
-    `found` has a row of x and y for each place.
+    `taken` is the light that was taken away, in shares of what the picture spans; `found` has
+    a row of x and y for each place.
     """
     seen, eight_bit = read_unit(path)
-    before, after = (opened(p).astype(float) for p in (path, starless))
-    # By what was taken away: of floats, each file would be brought to its own range.
-    unit = (seen.max() - seen.min()) / (np.nanmax(before) - np.nanmin(before))
-    shown = (seen - np.nan_to_num(before - after) * unit).astype(np.float32)
+    shown = (seen - np.nan_to_num(taken) * (seen.max() - seen.min())).astype(np.float32)
     if not eight_bit and is_linear(seen):
         curve = automatic(seen)
         seen, shown = curve.forward(seen), curve.forward(shown)
@@ -78,9 +76,7 @@ def sheet(path: Path, starless: Path, found: np.ndarray) -> Image.Image:
     draw = ImageDraw.Draw(made)
     for i, (x, y) in enumerate(found):
         place = window(x, y, seen.shape, CROP)
-        both = np.concatenate([p[:, *place] for p in (seen, shown)], axis=1).clip(0, 1)
-        rgb = np.repeat(both, 3, axis=0) if len(both) == 1 else both[:3]
-        crop = Image.fromarray(np.rint(255 * np.moveaxis(rgb, 0, -1)).astype(np.uint8))
+        crop = as_image(np.concatenate([p[:3, *place] for p in (seen, shown)], axis=1))
         corner = side * (i % ACROSS), 2 * side * (i // ACROSS)
         size = crop.width * ENLARGED, crop.height * ENLARGED
         made.paste(crop.resize(size, Image.Resampling.NEAREST), corner)
@@ -97,17 +93,20 @@ def measure(
     """
     report = batch.run_file(path, out, remover=remover, overwrite=True)
     picture = opened(path)
-    seen, shown = luminance(picture), luminance(opened(report["outputs"]["starless"]))
+    starless = opened(report["outputs"]["starless"])
+    seen, shown = luminance(picture), luminance(starless)
     before, after = flattened(seen), flattened(shown)
     noise = background_noise(before, picture)
     bright = halos(seen, shown, noise)
     threshold = SIGMAS * noise
-    found = detect(after, threshold, FWHM) if left else None
+    found = detect(after, threshold, FWHM)
+    count = 0 if found is None else len(found)
     if left and found is not None:
-        places = np.stack([found["x"], found["y"]], axis=1)
-        made = sheet(path, Path(report["outputs"]["starless"]), places)
+        # Of floats, each file would be brought to its own range.
+        taken = (picture.astype(float) - starless) / (np.nanmax(picture) - np.nanmin(picture))
+        made = sheet(path, taken, np.stack([found["x"], found["y"]], axis=1))
         made.save(left / f"{path.name.split('.')[0]}.png")
-    return sources(before, threshold), sources(after, threshold), len(bright), stars_left(bright)
+    return sources(before, threshold), count, len(bright), stars_left(bright)
 
 
 def main() -> int:

@@ -12,7 +12,7 @@
 
 Behind each line of nox stands how many times as long the others take.  On a machine with
 neighbours both drift by tens of percent: --rounds N times the original before and after each
-of N runs of nox instead, at the first size and tile, and prints the medians.
+of N runs of nox instead, and prints the medians.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from onnx import TensorProto, helper, load, numpy_helper, shape_inference
 from original import build
 
 PATCH, STRIDE = 512, 128
+#: How many patches of the original's cover a pixel at its defaults.
+PASSES = (PATCH / STRIDE) ** 2
 STAGES = ("open", "statistics", "remove", "network", "finish", "total")
 
 FIRST = """
@@ -142,29 +144,28 @@ def show(report: dict[str, Any], megapixels: float, others: dict[str, float]) ->
     )
 
 
-def original_once(repeats: int = 5) -> float:
+def original_once(session: Any) -> float:
     """Seconds a megapixel of the original's architecture in one pass without overlap."""
     patch = np.random.default_rng(0).random((1, 3, PATCH, PATCH), np.float32)
-    session = onnxruntime.InferenceSession(build().SerializeToString())
-    return timed(session, patch, repeats) / (PATCH**2 / 1e6)
+    return timed(session, patch) / (PATCH**2 / 1e6)
 
 
 def alternately(path: Path, model: str | None, tile: int, megapixels: float, rounds: int) -> None:
     """A line a round of nox between two timings of the original, and the medians of all."""
     found = []
-    before = original_once()
+    session = onnxruntime.InferenceSession(build().SerializeToString())
+    before = original_once(session)
     for _ in range(rounds):
         wall = run_nox(path, path.parent, model, tile)["wall"] / megapixels
-        after = original_once()
+        after = original_once(session)
         once, before = (before + after) / 2, after
         found.append((wall, once, once / wall))
         told = f"nox {wall:.3f}, original in one pass {once:.2f} s a megapixel"
         print(f"  {told}: {once / wall:.2f} x", flush=True)
     wall, once, ratio = (statistics.median(column) for column in zip(*found, strict=True))
-    whole = (PATCH / STRIDE) ** 2
     print(
         f"  medians: nox {wall:.3f}, original {once:.2f} s a megapixel: "
-        f"{ratio:.2f} x its one pass, {ratio * whole:.1f} x its defaults"
+        f"{ratio:.2f} x its one pass, {ratio * PASSES:.1f} x its defaults"
     )
 
 
@@ -172,8 +173,8 @@ def network_costs(peer: Path | None, model: str | None) -> dict[str, float]:
     """Seconds a megapixel of other networks, and of nox's own work at the machine's peak."""
     from nox_runtime.model import find_model
 
-    once = original_once()
-    made = {"original at its defaults": once * (PATCH / STRIDE) ** 2, "original in one pass": once}
+    once = original_once(onnxruntime.InferenceSession(build().SerializeToString()))
+    made = {"original at its defaults": once * PASSES, "original in one pass": once}
     if peer:
         channel = np.random.default_rng(0).random((1, PATCH, PATCH), np.float32)
         seconds = 3 * timed(onnxruntime.InferenceSession(str(peer)), channel)
@@ -197,13 +198,6 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="starrem2k13's model, to be timed too")
     args = parser.parse_args()
     print(describe())
-    if args.rounds:
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / "in.fits"
-            width, height = map(int, args.sizes[0].split("x"))
-            picture(path, height, width)
-            alternately(path, args.model, args.tiles[0], width * height / 1e6, args.rounds)
-        return
     others = network_costs(args.peer, args.model)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "in.fits"
@@ -213,7 +207,10 @@ def main() -> None:
             picture(path, height, width)
             print(f"{width} x {height} RGB float32 FITS, {megapixels:.1f} megapixels")
             for tile in args.tiles:
-                show(run_nox(path, Path(scratch), args.model, tile), megapixels, others)
+                if args.rounds:
+                    alternately(path, args.model, tile, megapixels, args.rounds)
+                else:
+                    show(run_nox(path, Path(scratch), args.model, tile), megapixels, others)
             command = [sys.executable, "-c", FIRST, str(path)]
             said = [
                 subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()

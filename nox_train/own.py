@@ -19,7 +19,7 @@ import numpy as np
 
 from nox_runtime.errors import NoxError
 from nox_runtime.images import Source, open_image, readable, split_ending
-from nox_runtime.statistics import gathered
+from nox_runtime.statistics import statistics
 from nox_runtime.stretch import Stretch, choose
 from nox_train.backgrounds import points
 from nox_train.dataset import Bank, Scenes
@@ -46,14 +46,10 @@ def _opened(path: Path) -> tuple[np.ndarray, Stretch, Source]:
         channels, height, width = source.shape
         if channels not in (1, 3):
             raise ValueError(f"{path}: has {channels} channels; give one of 1 or 3")
-
-        def rows(y0: int, y1: int) -> np.ndarray:
-            return source.read(y0, y1, 0, width)
-
         values = source.read(0, height, 0, width)
         if not np.isfinite(values).any(axis=(1, 2)).all():
             raise ValueError(f"{path}: a channel of it holds no value but NaN; leave it out")
-        return values, choose("auto", gathered(rows, source.shape, source.dtype)), source
+        return values, choose("auto", statistics(values, source.dtype)), source
 
 
 def _shown(values: np.ndarray, stretch: Stretch) -> np.ndarray:
@@ -68,8 +64,7 @@ def _shown(values: np.ndarray, stretch: Stretch) -> np.ndarray:
 def _stretch(values: np.ndarray, found: Stretch, kind: str) -> Stretch:
     if kind == "auto":
         return found
-    shape = (values.shape[0], values.shape[1], values.shape[2])
-    return choose(kind, gathered(lambda y0, y1: values[:, y0:y1], shape, values.dtype))
+    return choose(kind, statistics(values))
 
 
 def read_pair(input_: Path, target: Path, stretch: str = "auto") -> tuple[np.ndarray, np.ndarray]:

@@ -15,12 +15,16 @@ SIDE = 128
 _QUALITY = 93
 
 
+def as_image(picture: np.ndarray) -> Image.Image:
+    """A picture of the display range, (C, H, W), in eight bits and colour."""
+    rgb = np.repeat(picture, 3, axis=0) if len(picture) == 1 else picture
+    return Image.fromarray(np.rint(np.clip(np.moveaxis(rgb, 0, -1), 0, 1) * 255).astype(np.uint8))
+
+
 def encoded(picture: np.ndarray) -> str:
     """A picture of the display range, (C, H, W), as a JPEG data address."""
-    rgb = np.repeat(picture, 3, axis=0) if len(picture) == 1 else picture
-    shown = np.rint(np.clip(np.moveaxis(rgb, 0, -1), 0, 1) * 255).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(shown).save(file, "JPEG", quality=_QUALITY, subsampling=0)
+    as_image(picture).save(file, "JPEG", quality=_QUALITY, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
